@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every map of hostqos. Each is __weak: all object files that include this
+ * header are linked into one with a single copy of each (bpftool gen object).
+ */
+#ifndef HOSTQOS_BPF_MAPS_H
+#define HOSTQOS_BPF_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <hostqos/abi.h>
+
+#define MAP SEC(".maps") __weak
+
+/*
+ * The policy's tables. What is declared within `values` is the shape of the
+ * inner maps; how many elements they have is the policy's affair, hence
+ * BPF_F_INNER_MAP (arrays; hash tables and tries may differ as they are).
+ */
+#define POLICY_TABLE(name, inner)                                                                  \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
+		__uint(max_entries, 2);                                                            \
+		__type(key, __u32);                                                                \
+		__array(values, struct inner);                                                     \
+	} policy_##name MAP
+
+#define INNER_ARRAY(name, value_type)                                                              \
+	struct inner_##name {                                                                      \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(map_flags, BPF_F_INNER_MAP);                                                \
+		__uint(max_entries, 1);                                                            \
+		__type(key, __u32);                                                                \
+		__type(value, value_type);                                                         \
+	};                                                                                         \
+	POLICY_TABLE(name, inner_##name)
+
+INNER_ARRAY(header, struct hq_header);
+INNER_ARRAY(rules, struct hq_rule);
+INNER_ARRAY(classes, struct hq_class);
+INNER_ARRAY(vectors, struct hq_vector);
+INNER_ARRAY(ports, __u32);
+INNER_ARRAY(enums, __u32);
+INNER_ARRAY(paths, __u32);
+INNER_ARRAY(text, struct hq_text);
+
+struct inner_exact {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct hq_exact_key);
+	__type(value, __u32);
+};
+POLICY_TABLE(exact, inner_exact);
+
+struct inner_prefixes {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct hq_prefix_key);
+	__type(value, __u32);
+};
+POLICY_TABLE(prefixes, inner_prefixes);
+
+/* The flip: slot `generation & 1` of every table above is in force. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hq_active);
+} active MAP;
+
+/* An accepted socket starts with its listener's identity: BPF_F_CLONE. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct hq_flow);
+} flows MAP;
+
+/* The row of a cgroup, remembered at its first sight under a generation. */
+struct cgroup_rows_key {
+	__u64 cgroup;
+	__u64 generation;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct cgroup_rows_key);
+	__type(value, __u32);
+} cgroup_rows MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HQ_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct hq_bucket);
+} buckets MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HQ_MAX_CLASSES);
+	__type(key, __u32);
+	__type(value, struct hq_class_counters);
+} class_counters MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HQ_MAX_RULES);
+	__type(key, __u32);
+	__type(value, struct hq_rule_counters);
+} rule_counters MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HQ_NFAULTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} faults MAP;
+
+/* The rest no program reads: the loader's own notes, kept where the links are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct hq_interface);
+} interfaces MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct hq_made_cgroup);
+} made_cgroups MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hq_install);
+} install MAP;
+
+#endif

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * What the policy compiler, the loader and the BPF programs agree on.
+ *
+ * Every struct here is the value (or key) of a BPF map. All integers are in
+ * host byte order unless a field says otherwise; addresses are 16 bytes in
+ * network byte order, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2), so that no
+ * code past the parser knows two families.
+ *
+ * A policy is a set of tables (header, rules, classes, vectors, exact,
+ * prefixes, ports, enums, paths). Each table is an inner map; the outer maps
+ * have two slots, and slot `generation & 1` is in force. Generation 0 means
+ * that no policy is.
+ */
+#ifndef HOSTQOS_ABI_H
+#define HOSTQOS_ABI_H
+
+#include <linux/types.h>
+
+#define HQ_ABI_VERSION 1
+
+#define HQ_MAX_CLASSES	   1024
+#define HQ_MAX_RULES	   16383 /* compiled entries; HQ_RULE_NONE is not one */
+#define HQ_RULE_NONE	   16383
+#define HQ_MAX_PATH_STATES 65536
+#define HQ_NAME_LEN	   64 /* of classes and rules, with the final NUL */
+#define HQ_CLASS_DEFAULT   0
+
+/* A DSCP or priority that says: leave what is there. */
+#define HQ_KEEP 0xff
+
+/*
+ * What a rule can look at. A value in each dimension selects a row: the bit
+ * vector of the rules that this value satisfies (Lakshman and Stiliadis). The
+ * order is that of the tables that serve them: exact, enums, prefixes, ports.
+ */
+enum hq_dim {
+	HQ_DIM_CGROUP,	     /* by path, through the automaton in `paths` */
+	HQ_DIM_EXE_FILE,     /* exact: a = inode, b = device (kernel's dev_t) */
+	HQ_DIM_EXE_NAME,     /* exact: a = hq_name_hash() of the base name */
+	HQ_DIM_USER,	     /* exact: a = real uid */
+	HQ_DIM_GROUP,	     /* exact: a = primary gid */
+	HQ_DIM_FAMILY,	     /* enum: 4 or 6, what is on the wire */
+	HQ_DIM_PROTOCOL,     /* enum: IPPROTO_*, MPTCP counts as TCP */
+	HQ_DIM_TYPE,	     /* enum: SOCK_* */
+	HQ_DIM_DIRECTION,    /* enum: enum hq_direction */
+	HQ_DIM_INBOUND_DSCP, /* enum: 0..63, or HQ_DSCP_NONE */
+	HQ_DIM_MULTICAST,    /* enum: 0 or 1, of the remote address */
+	HQ_DIM_LOCAL,	     /* prefix */
+	HQ_DIM_REMOTE,	     /* prefix */
+	HQ_DIM_LOCAL_PORT,   /* port */
+	HQ_DIM_REMOTE_PORT,  /* port */
+	HQ_NDIMS
+};
+
+#define HQ_BIT(dim) (1U << (dim))
+#define HQ_ALL_DIMS (HQ_BIT(HQ_NDIMS) - 1)
+
+enum hq_direction { HQ_INBOUND, HQ_OUTBOUND };
+
+/* Inbound DSCP of a flow that has received nothing yet: no list matches it. */
+#define HQ_DSCP_NONE 64
+
+/* `enums`: cell (dim - HQ_DIM_FAMILY) * HQ_ENUM_VALUES + value holds a row. */
+#define HQ_ENUM_VALUES 256
+#define HQ_ENUM_DIMS   (HQ_DIM_MULTICAST - HQ_DIM_FAMILY + 1)
+#define HQ_ENUM_CELLS  (HQ_ENUM_DIMS * HQ_ENUM_VALUES)
+
+/* `ports`: cell (dim - HQ_DIM_LOCAL_PORT) * HQ_PORT_VALUES + port holds a row. */
+#define HQ_PORT_VALUES 65536
+#define HQ_PORT_CELLS  (2 * HQ_PORT_VALUES)
+
+/* `exact`: value is the row, u32. No entry: header.other_row[dim]. */
+struct hq_exact_key {
+	__u64 dim; /* enum hq_dim */
+	__u64 a;
+	__u64 b;
+};
+
+/* `prefixes` (LPM trie): value is the row, u32. No entry: other_row[dim]. */
+struct hq_prefix_key {
+	__u32 length; /* in bits: 8 for `side`, then those of the prefix */
+	__u8 side;    /* enum hq_dim: HQ_DIM_LOCAL or HQ_DIM_REMOTE */
+	__u8 address[16];
+} __attribute__((packed));
+
+#define HQ_PREFIX_SIDE_BITS 8
+
+/*
+ * `vectors`: 512 rules of one row; row r's chunk c is element
+ * r * header.chunks + c. Bit i of word w is rule c * 512 + w * 64 + i.
+ * Row 0 is all ones.
+ */
+#define HQ_CHUNK_WORDS 8
+#define HQ_CHUNK_RULES (HQ_CHUNK_WORDS * 64)
+#define HQ_MAX_CHUNKS  ((HQ_MAX_RULES + HQ_CHUNK_RULES - 1) / HQ_CHUNK_RULES)
+#define HQ_ROW_ALL     0
+
+struct hq_vector {
+	__u64 word[HQ_CHUNK_WORDS];
+};
+
+/*
+ * `paths`: the automaton that reads a cgroup's path, "" for the root, else
+ * "/a/b". Cell state * header.path_stride + header.byte_class[byte] is the
+ * next state; the stride's last cell is the row of a path that ends here.
+ * State 0 is where a path begins.
+ */
+
+/* Why a hook is needed at all; the loader attaches only what the policy asks. */
+enum hq_feature {
+	HQ_FEATURE_REFUSE = 1 << 0,	  /* some rule refuses */
+	HQ_FEATURE_INBOUND_DSCP = 1 << 1, /* some rule reads the inbound DSCP */
+	HQ_FEATURE_PACING = 1 << 2,	  /* some class has an egress rate */
+	HQ_FEATURE_DEFAULT = 1 << 3,	  /* the class `default` does something */
+};
+
+struct hq_header {
+	__u32 abi; /* HQ_ABI_VERSION */
+	__u32 generation;
+	__u32 rules;	   /* entries in `rules` */
+	__u32 chunks;	   /* per row of `vectors`: ceil(rules / 512), >= 1 */
+	__u32 used;	   /* HQ_BIT()s of the dimensions that any rule reads */
+	__u32 features;	   /* enum hq_feature */
+	__u32 path_stride; /* cells per state of `paths` */
+	__u32 text_length; /* bytes of the policy's source in `text` */
+	__u32 pad;
+	__u32 any_row[HQ_NDIMS];   /* rules that do not read the dimension */
+	__u32 other_row[HQ_NDIMS]; /* rules satisfied by a value none names */
+	__u8 byte_class[256];
+	char file[256];	 /* the policy's path as given to apply, cut to fit */
+	char sha256[72]; /* of its text, hexadecimal */
+};
+
+/* `text`: the policy's source, so that the kernel alone can say what is in force. */
+#define HQ_TEXT_CHUNK 4096
+
+struct hq_text {
+	char bytes[HQ_TEXT_CHUNK];
+};
+
+/* What a rule does. Written rules come first, then the classes' own cgroups. */
+struct hq_rule {
+	__u64 key;     /* stable over reloads: hash of the name, else the text */
+	__u32 line;    /* in the policy's text */
+	__u16 class;   /* meaningless where refuse is set */
+	__u16 counter; /* index into `rule_counters` */
+	__u8 refuse;
+	__u8 pad[7];
+	char name[HQ_NAME_LEN]; /* "#LINE" if unnamed, "class NAME" for a cgroup */
+};
+
+/* What becomes of packets out of profile (RFC 2475, 2.3.3). */
+enum hq_exceed { HQ_EXCEED_DROP, HQ_EXCEED_REMARK };
+
+/*
+ * A token bucket in time units (see bucket.h). Charging L bytes costs
+ * (L * mult) >> shift ticks; `depth` is the burst's cost.
+ */
+struct hq_meter {
+	__u64 rate;  /* bytes/s on the wire; 0: no meter */
+	__u64 depth; /* ticks */
+	__u32 mult;
+	__u32 shift;
+	__u32 burst; /* bytes */
+	__u32 pad;
+};
+
+struct hq_class {
+	struct hq_meter egress;
+	__u8 dscp;	  /* 0..63 or HQ_KEEP */
+	__u8 syn_ack;	  /* 0..63 or HQ_KEEP */
+	__u8 exceed;	  /* enum hq_exceed */
+	__u8 exceed_dscp; /* 0..63, where exceed is HQ_EXCEED_REMARK */
+	__u8 priority;	  /* SO_PRIORITY 0..15, or HQ_KEEP */
+	__u8 defined;	  /* 0: id not in use */
+	__u8 pad[2];
+	__u32 line;
+	__u32 pace; /* bytes/s for SO_MAX_PACING_RATE on the wire; 0: none */
+	char name[HQ_NAME_LEN];
+};
+
+/* The classifier's answer. One word, so that it is read and replaced whole. */
+struct hq_decision {
+	__u32 generation; /* of the policy that gave it; 0: none yet */
+	__u16 class;
+	__u16 rule : 14;       /* index into `rules`, or HQ_RULE_NONE */
+	__u16 provisional : 1; /* an earlier rule could not be decided yet */
+	__u16 refuse : 1;
+};
+
+/* Who made a socket. Captured at its creation, never changed but by adoption. */
+struct hq_identity {
+	__u64 cgroup;	  /* id of the socket's cgroup */
+	__u64 cgroup_ptr; /* its struct cgroup; the socket holds a reference */
+	__u64 exe_inode;
+	__u64 exe_name; /* hq_name_hash() of the running file's base name */
+	__u32 exe_device;
+	__u32 uid;
+	__u32 gid;
+	__u32 known; /* HQ_BIT()s of the dimensions above that are known */
+};
+
+/* What hostqos set on the socket, and what the socket had before. */
+enum hq_saved_bits {
+	HQ_SAVED_TOS = 1 << 0,
+	HQ_SAVED_TCLASS = 1 << 1,
+	HQ_SAVED_PRIORITY = 1 << 2,
+	HQ_SAVED_PACING = 1 << 3,
+	HQ_SAVED_SYN = 1 << 4, /* TCP_SAVE_SYN */
+};
+
+struct hq_saved {
+	__u32 bits; /* enum hq_saved_bits: which fields are in use */
+	__s32 tos, set_tos;
+	__s32 tclass, set_tclass;
+	__s32 priority, set_priority;
+	__u32 pacing, set_pacing; /* bytes/s; ~0: unlimited */
+};
+
+enum hq_flow_bits {
+	HQ_FLOW_CONNECTED = 1 << 0, /* one remote: the class holds for every packet */
+	HQ_FLOW_BOUND = 1 << 1,	    /* bound to a port on purpose */
+	HQ_FLOW_INBOUND = 1 << 2,   /* TCP: the peer sent the SYN */
+	HQ_FLOW_DIRECTED = 1 << 3,  /* TCP: the direction is known */
+	HQ_FLOW_ADOPTED = 1 << 4,   /* existed before the first policy */
+	HQ_FLOW_LISTENER = 1 << 5,
+};
+
+/* `flows`: what a socket carries (socket storage). */
+struct hq_flow {
+	struct hq_decision decision;
+	struct hq_identity id;
+	struct hq_saved saved;
+	__u16 bits;	   /* enum hq_flow_bits */
+	__u8 protocol;	   /* IPPROTO_*, MPTCP as TCP */
+	__u8 type;	   /* SOCK_* */
+	__u8 family;	   /* AF_* of the socket */
+	__u8 inbound_dscp; /* 0..63 or HQ_DSCP_NONE */
+	__u8 pad[2];
+};
+
+/*
+ * What the socket iterators write, one for each socket: `tcp_sockets` and
+ * `process_sockets` after they have classified it, `flow_sockets` as it is.
+ */
+struct hq_socket {
+	__u64 cookie;
+	__u32 pid; /* a process that holds it and its descriptor: process_sockets only */
+	__s32 fd;
+	__u32 netns; /* inode number of its network namespace */
+	__s32 error; /* 0, or the -errno with which its marks could not be set */
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port; /* host byte order, as the next */
+	__u16 remote_port;
+	__u8 state; /* TCP_* */
+	__u8 pad[3];
+	struct hq_decision before; /* what it was before this pass; generation 0: new here */
+	struct hq_flow flow;
+};
+
+/* `interfaces`: where tc egress is attached, by ifindex. For the loader. */
+struct hq_interface {
+	__u32 tcx;	   /* 1: a pinned tcx link, 0: a clsact filter */
+	__u32 made_clsact; /* 1: the qdisc is ours to remove */
+	__u32 handle;	   /* of the clsact filter */
+	__u32 priority;
+	char name[16];
+};
+
+/* `made_cgroups`: directories that hostqos made, by cgroup id. For the loader. */
+struct hq_made_cgroup {
+	char path[256]; /* from the cgroup2 mount */
+};
+
+/* `install`: what put the programs where they are. For the loader. */
+struct hq_install {
+	__u32 abi;	       /* HQ_ABI_VERSION */
+	__u32 netns;	       /* inode number of the network namespace of `interfaces` */
+	__u64 cgroup;	       /* id of the cgroup that the hooks are attached to */
+	char cgroup_path[256]; /* from the cgroup2 mount */
+	char object[72];       /* SHA-256 of the BPF object, hexadecimal */
+};
+
+/* `class_counters` (per CPU), bytes as on the wire at egress. */
+struct hq_class_counters {
+	__u64 packets; /* left the host in this class, GSO segments counted one by one */
+	__u64 bytes;
+	__u64 marked;	      /* skbs whose DSCP was rewritten at egress */
+	__u64 exceed_packets; /* out of profile: dropped or remarked */
+	__u64 exceed_bytes;
+	__u64 refused; /* operations and packets refused */
+	__u64 flows;   /* sockets put into the class */
+};
+
+/* `rule_counters` (per CPU). */
+struct hq_rule_counters {
+	__u64 flows; /* classifications that this rule decided */
+	__u64 refused;
+};
+
+/* `buckets`: state of a class's meter, one cache line. */
+struct hq_bucket {
+	__u64 tat; /* theoretical arrival time, ticks; see bucket.h */
+	__u64 pad[7];
+};
+
+/* `faults` (per CPU): internal errors, each of which let traffic pass. */
+enum hq_fault {
+	HQ_FAULT_TABLE,	     /* a table of the policy in force was missing */
+	HQ_FAULT_STORAGE,    /* no socket storage could be had */
+	HQ_FAULT_CLASS,	     /* a class that is not defined */
+	HQ_FAULT_PARSE,	     /* headers truncated or not understood */
+	HQ_FAULT_REWRITE,    /* the DSCP could not be written */
+	HQ_FAULT_PATH,	     /* a cgroup's path could not be read to its end */
+	HQ_FAULT_CONTENTION, /* the bucket's compare-and-swap gave up */
+	HQ_NFAULTS
+};
+
+/* `active`: the one word that puts a policy in force. */
+struct hq_active {
+	__u32 generation;
+	__u32 pad;
+};
+
+#define HQ_CHECK_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
+HQ_CHECK_SIZE(struct hq_exact_key, 24);
+HQ_CHECK_SIZE(struct hq_prefix_key, 21);
+HQ_CHECK_SIZE(struct hq_vector, 64);
+HQ_CHECK_SIZE(struct hq_rule, 88);
+HQ_CHECK_SIZE(struct hq_meter, 32);
+HQ_CHECK_SIZE(struct hq_class, 112);
+HQ_CHECK_SIZE(struct hq_decision, 8);
+HQ_CHECK_SIZE(struct hq_identity, 48);
+HQ_CHECK_SIZE(struct hq_bucket, 64);
+
+#endif

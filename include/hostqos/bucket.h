@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The token bucket, kept as one time instead of tokens and a clock.
+ *
+ * The theoretical arrival time (TAT) is when the bucket will be full again; it
+ * is the only state, so one compare-and-swap charges a packet. With depth D
+ * (the burst's cost) and a packet of cost C, all in ticks:
+ *
+ *	start = max(TAT, now - D)
+ *	conforms if start + min(C, D) <= now
+ *	TAT' = start + C
+ *
+ * For C <= D this is the token bucket of RFC 2697 (section 3, one colour) and
+ * the GCRA. A GSO packet larger than the burst passes when the bucket is full
+ * and leaves a debt; otherwise it never could. What does not conform charges
+ * nothing.
+ */
+#ifndef HOSTQOS_BUCKET_H
+#define HOSTQOS_BUCKET_H
+
+#include "abi.h"
+
+/* One tick is 1/16 ns: 64 bytes at 400 Gbit/s are 20 ticks, and u64 wraps in 36 years. */
+#define HQ_TICK_SHIFT 4
+
+static inline __u64 hq_ticks(__u64 ns)
+{
+	return ns << HQ_TICK_SHIFT;
+}
+
+/* Cost in ticks of `bytes` (below 2^31) at the meter's rate. */
+static inline __u64 hq_cost(const struct hq_meter *m, __u32 bytes)
+{
+	return ((__u64)bytes * m->mult) >> m->shift;
+}
+
+/*
+ * One step: the next TAT in *next and 1 if a packet of `cost` conforms at
+ * `now`, else 0 with *next untouched. Times are compared by their signed
+ * difference: another core may have stored a later time than our clock shows.
+ */
+static inline int hq_bucket_step(__u64 tat, __u64 now, __u64 cost, __u64 depth, __u64 *next)
+{
+	__u64 start = now - depth;
+
+	if ((__s64)(tat - start) > 0)
+		start = tat;
+	if ((__s64)(start + (cost < depth ? cost : depth) - now) > 0)
+		return 0;
+	*next = start + cost;
+	return 1;
+}
+
+#endif

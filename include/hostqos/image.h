@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * A compiled policy: the tables of abi.h as plain arrays, and what the loader
+ * must know besides. policy/ makes it, loader/ copies it into maps; neither
+ * knows the other. User space only.
+ */
+#ifndef HOSTQOS_IMAGE_H
+#define HOSTQOS_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "abi.h"
+
+struct hq_exact {
+	struct hq_exact_key key;
+	__u32 row;
+};
+
+struct hq_prefix {
+	struct hq_prefix_key key;
+	__u32 row;
+};
+
+/* An interface pattern of `attach: interfaces`, as fnmatch(3) takes it. */
+struct hq_interface_pattern {
+	char *glob;
+	bool exclude;
+};
+
+/* A cgroup that the policy asks to be made, relative to the cgroup2 mount. */
+struct hq_class_cgroup {
+	char *path; /* "/hostqos/voice" */
+	__u16 class;
+};
+
+struct hq_image {
+	struct hq_header header;  /* .generation is 0; the loader sets it */
+	struct hq_rule *rules;	  /* header.rules of them */
+	struct hq_class *classes; /* HQ_MAX_CLASSES of them, by id */
+	struct hq_vector *vectors;
+	size_t vector_count; /* rows * header.chunks */
+	struct hq_exact *exact;
+	size_t exact_count;
+	struct hq_prefix *prefixes;
+	size_t prefix_count;
+	__u32 *ports; /* HQ_PORT_CELLS */
+	__u32 *enums; /* HQ_ENUM_CELLS */
+	__u32 *paths;
+	size_t path_cells; /* states * header.path_stride */
+
+	char *attach_cgroup;			 /* relative to the cgroup2 mount, "/" for all */
+	struct hq_interface_pattern *interfaces; /* none: the loader's default */
+	size_t interface_count;
+	struct hq_class_cgroup *cgroups;
+	size_t cgroup_count;
+};
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The way through policy/: text in, diagnostics and an image out. No kernel.
+ */
+#ifndef HOSTQOS_POLICY_H
+#define HOSTQOS_POLICY_H
+
+#include <stdio.h>
+#include <sys/types.h>
+
+#include <hostqos/image.h>
+
+#include "diag.h"
+#include "model.h"
+
+/*
+ * Parse and validate `text` (need not be NUL-terminated; kept as long as the
+ * policy lives). Every mistake goes to `diag`. Returns NULL if there was any
+ * error, else a policy to be freed with policy_free(). Users and groups are
+ * looked up here (getpwnam(3)), executables are not.
+ */
+struct policy *policy_parse(const char *file, const char *text, size_t length, struct diag *diag);
+void policy_free(struct policy *policy);
+
+/* Ids that keep their meaning from one policy to the next. */
+struct policy_ids {
+	struct policy_id {
+		char name[HQ_NAME_LEN]; /* of a class */
+		__u64 key;		/* of a rule: hq_rule.key */
+		__u16 id;		/* class id, or index into rule_counters */
+	} * classes, *rules;
+	size_t class_count, rule_count;
+};
+
+/*
+ * Finds the kernel's device and inode numbers of an executable (symlinks
+ * followed). Returns 0 or -errno; -ENOENT is a warning, not an error.
+ */
+typedef int (*policy_exe_fn)(const char *path, __u32 *device, __u64 *inode);
+
+/* stat(2)'s answer, good enough for `check`. */
+int policy_exe_stat(const char *path, __u32 *device, __u64 *inode);
+
+/*
+ * Compile into tables. `ids` may be NULL (a first policy). NULL on error
+ * (reported to `diag`: too many rules, an automaton that grows too large).
+ * Freed with image_free().
+ */
+struct hq_image *policy_compile(const struct policy *policy, const struct policy_ids *ids,
+				policy_exe_fn exe, struct diag *diag);
+void image_free(struct hq_image *image);
+
+#endif
