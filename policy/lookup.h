@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Classification without a kernel: a described flow against a compiled policy,
+ * through the very code of hostqos/match.h that the BPF programs run.
+ */
+#ifndef HOSTQOS_LOOKUP_H
+#define HOSTQOS_LOOKUP_H
+
+#include <hostqos/image.h>
+
+#define hq_tables hq_image
+
+static inline const struct hq_vector *hq_vector_at(const struct hq_image *t, __u32 index)
+{
+	return index < t->vector_count ? &t->vectors[index] : NULL;
+}
+
+#include <hostqos/match.h>
+
+/* A flow as far as it is known: a dimension counts where its HQ_BIT() is in `known`. */
+struct policy_flow {
+	__u32 known;
+	const char *cgroup; /* "" for the root, else "/a/b" */
+	__u64 exe_inode;
+	__u32 exe_device;
+	const char *exe_name; /* base name */
+	__u32 uid;
+	__u32 gid;
+	__u8 family; /* 4 or 6 */
+	__u8 protocol;
+	__u8 type;
+	__u8 direction;
+	__u8 inbound_dscp; /* 0..63 or HQ_DSCP_NONE */
+	__u8 multicast;
+	__u8 local[16]; /* IPv4 as IPv4-mapped */
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+};
+
+/* FNV-1a of a name, as the exe dimension and rule keys use it. */
+__u64 policy_name_hash(const char *name);
+
+/* The row that a cgroup's path selects. */
+__u32 policy_path_row(const struct hq_image *image, const char *path);
+
+void policy_rows(const struct hq_image *image, const struct policy_flow *flow,
+		 struct hq_rows *rows);
+
+/* HQ_RULE_NONE in an answer: class `default`. */
+struct hq_matched policy_match(const struct hq_image *image, const struct policy_flow *flow);
+
+#endif
