@@ -13,8 +13,9 @@ CC	  := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
 CLANG	  ?= clang
 PKG_CONFIG ?= pkg-config
 KERNELS	  ?= 6.1 6.12
-# Debian keeps bpftool where the PATH of users does not look.
-export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# Debian keeps bpftool where the PATH of users does not look; setup.sh unpacks nginx here.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(abspath $(O))/unpacked/nginx/usr/sbin
+export O
 BPFTOOL	  ?= bpftool
 # Asked for only where root is needed: what is built stays the user's.
 SUDO	  := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -97,7 +98,7 @@ test-bpf: $(O)/hostqos $(bpf); $(suite) --root $(bpf)
 test-net: $(O)/hostqos $(net); $(suite) --root $(net)
 test-vm: setup-vm; $(again) test-vm-run
 test-vm-run: $(O)/hostqos $(bpf) $(net); @selftests/vm/test.sh $(abspath $(O)) "$(KERNELS)" $(bpf) $(net)
-demo-run: $(O)/hostqos $(demo); @$(SUDO) selftests/demo/demo.sh $(O)/hostqos
+demo-run: $(O)/hostqos $(demo); @$(SUDO) env PATH="$$PATH" selftests/demo/demo.sh $(O)/hostqos
 bench-run: $(bench); @set -e; for b in $^; do $(SUDO) $$b; done
 
 check-format:; @clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')

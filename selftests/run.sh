@@ -1,0 +1,87 @@
+#!/bin/bash
+# SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+#
+# run.sh [PROGRAM...] [--root PROGRAM...]: run cmocka programs, those after --root as root, and
+# end with one line: "N passed, N failed", and ", N skipped" if any were.
+#
+# A program that crashes, hangs, runs no test, or ends without a word about one that it began
+# counts as a failure. So does a skipped test under CI, unless selftests/skips lists it.
+set -u
+cd "$(dirname "$0")/.." || exit
+slow=${HOSTQOS_SLOW:-1}
+where=${HOSTQOS_WHERE:-native}
+dir=$(mktemp -d)
+log=$dir/log results=$dir/results pid=
+trap 'rm -rf "$dir"' EXIT
+trap '[ -z "$pid" ] || kill -- "-$pid"; exit 130' INT TERM HUP
+set -m # each program is a process group, that can be ended whole and heeds SIGINT
+
+# Sum of the numbers in cmocka's lines of one kind, wherever they begin.
+count() {
+	grep -aoE "\[$1\][A-Za-z ]* [0-9]+ test\(s\)$2" "$log" | grep -oE '[0-9]+ t' |
+		awk '{ n += $1 } END { print n + 0 }'
+}
+
+skip_allowed() {
+	awk -v name="$1" -v where="$where" '$1 == where && $2 == name { found = 1 } END { exit !found }' \
+		selftests/skips
+}
+
+judge() {
+	local program=$1 status=$2 announced passed failed skipped lost name
+	announced=$(count '={10}' '\.')
+	passed=$(count '  PASSED  ' '\.')
+	failed=$(count '  FAILED  ' ', listed')
+	skipped=$(count '  SKIPPED ' ', listed')
+	lost=$((announced - passed - failed - skipped))
+	if [ "$announced" = 0 ]; then
+		lost=1
+		echo "$program: ran no test (exit status $status)"
+	elif [ $lost != 0 ]; then
+		echo "$program: ended before $lost of its tests (exit status $status)"
+	elif [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+		lost=1
+		echo "$program: exit status $status after its tests passed"
+	fi
+	while [ -n "${CI:-}" ] && read -r name; do
+		skip_allowed "$name" && continue
+		echo "$program: $name was skipped on $where, and selftests/skips does not list it"
+		lost=$((lost + 1)) skipped=$((skipped - 1))
+	done < <(sed -nE '/\[  SKIPPED \] [0-9]+ test/,$ s/^\[  SKIPPED \] ([A-Za-z_][A-Za-z0-9_]*)$/\1/p' "$log")
+	echo "$passed passed, $((failed + lost)) failed, $skipped skipped" >>"$results"
+}
+
+run() {
+	local program=$1 status
+	echo "--- ${program#"$PWD"/}"
+	timeout -k 10 $((600 * slow)) "$program" >"$log" 2>&1 </dev/null &
+	pid=$!
+	tail -s 0.1 -n +1 -f --pid=$pid "$log" &
+	wait $pid
+	status=$?
+	wait # for tail
+	pid=
+	judge "$program" $status
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		for program; do
+			run "$program"
+		done
+	else
+		${SUDO:-sudo} env CI="${CI:-}" PATH="$PATH" HOSTQOS="${HOSTQOS:-}" HOSTQOS_SLOW="$slow" \
+			HOSTQOS_WHERE="$where" selftests/run.sh --root "$@" | tee "$log"
+		tail -n 1 "$log" >>"$results"
+		[ "${PIPESTATUS[0]}" = 0 ] || grep -q ' [1-9][0-9]* failed' "$results" ||
+			echo "0 passed, 1 failed" >>"$results"
+	fi
+}
+
+: >"$results"
+while [ $# != 0 ] && [ "$1" != --root ]; do
+	run "$1"
+	shift
+done
+[ $# -le 1 ] || as_root "${@:2}"
+awk -f selftests/total.awk "$results"
