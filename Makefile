@@ -88,7 +88,8 @@ $(groups:%=setup-%): setup-%:; @selftests/setup.sh build $*
 
 # A second make, so that pkg-config is asked again about what was just installed.
 again	   = @+$(MAKE) --no-print-directory
-suite	   = @HOSTQOS=$(abspath $(O)/hostqos) SUDO="$(SUDO)" selftests/run.sh
+export HOSTQOS := $(abspath $(O)/hostqos)
+suite	   = @SUDO="$(SUDO)" selftests/run.sh
 test: setup-test; $(again) test-all
 demo: setup-demo; $(again) demo-run
 bench: setup-bench; $(again) bench-run
@@ -97,7 +98,7 @@ test-unit: $(unit); $(suite) $^
 test-bpf: $(O)/hostqos $(bpf); $(suite) --root $(bpf)
 test-net: $(O)/hostqos $(net); $(suite) --root $(net)
 test-vm: setup-vm; $(again) test-vm-run
-test-vm-run: $(O)/hostqos $(bpf) $(net); @selftests/vm/test.sh $(abspath $(O)) "$(KERNELS)" $(bpf) $(net)
+test-vm-run: $(O)/hostqos $(bpf) $(net); @selftests/vm/test.sh "$(KERNELS)" $(bpf) $(net)
 demo-run: $(O)/hostqos $(demo); @$(SUDO) env PATH="$$PATH" selftests/demo/demo.sh $(O)/hostqos
 bench-run: $(bench); @set -e; for b in $^; do $(SUDO) $$b; done
 
@@ -107,4 +108,4 @@ clean:; rm -rf $(O)
 
 .PHONY: all test test-all test-unit test-bpf test-net test-vm test-vm-run demo demo-run bench bench-run \
 	check-format install clean $(groups:%=tools-%) $(groups:%=setup-%)
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O) \( -path $(O)/vm -o -path $(O)/unpacked \) -prune -o -type f -name '*.d' -print 2>/dev/null)

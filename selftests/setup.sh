@@ -4,6 +4,7 @@
 # setup.sh GROUP...             install through apt what these groups lack; elsewhere, say what
 # setup.sh --check GROUP...     only say what they lack, and fail if anything
 # setup.sh --unpack PACKAGE DIR fetch a Debian package and unpack it as DIR, installing nothing
+# setup.sh --update             have apt read the lists of packages again
 #
 # Nothing missing: no apt, no network, no root. O is the build folder, as for make.
 set -eu
@@ -71,13 +72,17 @@ missing() {
 	return 0
 }
 
+update() {
+	as_root apt-get -q update
+}
+
 know_packages() {
-	apt-cache show "$@" >/dev/null 2>&1 || as_root apt-get -q update
+	apt-cache show "$@" >/dev/null 2>&1 || update
 }
 
 install_packages() {
 	know_packages "$@"
-	apt_install "$@" || { as_root apt-get -q update && apt_install "$@"; }
+	apt_install "$@" || { update && apt_install "$@"; }
 }
 
 apt_install() {
@@ -85,13 +90,14 @@ apt_install() {
 }
 
 unpack() {
-	local package=$1 to=$2 tmp
+	local package=$1
+	to=$2
 	know_packages "$package"
 	mkdir -p "$(dirname "$to")"
 	tmp=$(mktemp -d)
 	trap 'rm -rf "$tmp" "$to.$$"' EXIT
 	[ "$(id -u)" != 0 ] || chown _apt "$tmp" # whose rights apt downloads with
-	(cd "$tmp" && { apt-get -q download "$package" || { as_root apt-get -q update && apt-get -q download "$package"; }; })
+	(cd "$tmp" && { apt-get -q download "$package" || { update && apt-get -q download "$package"; }; })
 	dpkg -x "$tmp"/*.deb "$to.$$"
 	mv -T "$to.$$" "$to" 2>/dev/null || [ -d "$to" ] # another run may have been faster
 }
@@ -100,6 +106,10 @@ mode=install
 case ${1:-} in
 --unpack)
 	unpack "$2" "$3"
+	exit
+	;;
+--update)
+	update
 	exit
 	;;
 --check)
