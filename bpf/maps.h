@@ -8,6 +8,7 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 #include <hostqos/abi.h>
 
@@ -61,6 +62,20 @@ struct inner_prefixes {
 	__type(value, __u32);
 };
 POLICY_TABLE(prefixes, inner_prefixes);
+
+/*
+ * Never called. clang 14 leaves the value type of an inner map a forward
+ * declaration in BTF where no code of the file uses the struct, and such a map
+ * cannot be linked.
+ */
+static __attribute__((used)) __u64 inner_value_types(void)
+{
+	return bpf_core_type_id_local(struct hq_header) + bpf_core_type_id_local(struct hq_rule) +
+	       bpf_core_type_id_local(struct hq_class) + bpf_core_type_id_local(struct hq_vector) +
+	       bpf_core_type_id_local(struct hq_text) +
+	       bpf_core_type_id_local(struct hq_exact_key) +
+	       bpf_core_type_id_local(struct hq_prefix_key);
+}
 
 /* The flip: slot `generation & 1` of every table above is in force. */
 struct {

@@ -14,52 +14,26 @@
 
 /*
  * The row that each dimension's value selects. A dimension in `unknown` has
- * header.any_row as its row: only the rules that do not read it surely match,
- * all others may.
+ * header.any_row as its row: only the rules that do not read it surely match.
  */
 struct hq_rows {
 	__u32 row[HQ_NDIMS];
 	__u32 unknown; /* HQ_BIT()s */
 };
 
-/* hq_match()'s answer: the first rule that surely matches, and the first that may. */
-struct hq_matched {
-	__u32 sure;
-	__u32 maybe; /* <= sure; smaller: the answer is provisional */
-};
-
-/* FNV-1a, 64 bits: start with HQ_NAME_HASH_INIT, add the name's bytes without NUL. */
-#define HQ_NAME_HASH_INIT 0xcbf29ce484222325ULL
-
-static inline __u64 hq_name_hash_add(__u64 hash, __u8 byte)
+/*
+ * The first rule that surely matches is the first over all dimensions that the
+ * policy reads; the first that may match is the first over the known ones. If
+ * the latter is an earlier rule, the answer is provisional.
+ */
+static inline __u32 hq_sure_dims(const struct hq_header *h)
 {
-	return (hash ^ byte) * 0x100000001b3ULL;
+	return h->used;
 }
 
-/* AND of a chunk over all dimensions that the policy reads. 0, or -1 where a row is missing. */
-static inline int hq_match_chunk(const struct hq_tables *t, const struct hq_header *h,
-				 const struct hq_rows *rows, __u32 chunk, struct hq_vector *sure,
-				 struct hq_vector *maybe)
+static inline __u32 hq_maybe_dims(const struct hq_header *h, const struct hq_rows *rows)
 {
-	const struct hq_vector *v;
-	__u32 dim, w;
-
-	for (w = 0; w < HQ_CHUNK_WORDS; w++)
-		sure->word[w] = maybe->word[w] = ~0ULL;
-	for (dim = 0; dim < HQ_NDIMS; dim++) {
-		if (!(h->used & HQ_BIT(dim)))
-			continue;
-		v = hq_vector_at(t, rows->row[dim] * h->chunks + chunk);
-		if (!v)
-			return -1;
-		for (w = 0; w < HQ_CHUNK_WORDS; w++)
-			sure->word[w] &= v->word[w];
-		if (rows->unknown & HQ_BIT(dim))
-			continue;
-		for (w = 0; w < HQ_CHUNK_WORDS; w++)
-			maybe->word[w] &= v->word[w];
-	}
-	return 0;
+	return h->used & ~rows->unknown;
 }
 
 /* Index of the lowest bit of a non-zero word. */
@@ -83,32 +57,38 @@ static inline __u32 hq_first_bit(__u64 word)
 	return n;
 }
 
-/* Lowest rule of the chunk, or HQ_RULE_NONE. */
-static inline __u32 hq_first_in_chunk(const struct hq_vector *v, __u32 chunk)
-{
-	__u32 w;
-
-	for (w = 0; w < HQ_CHUNK_WORDS; w++)
-		if (v->word[w])
-			return chunk * HQ_CHUNK_RULES + w * 64 + hq_first_bit(v->word[w]);
-	return HQ_RULE_NONE;
-}
-
 /*
- * Scan one chunk more. Returns 1 when *m is final, 0 to go on, -1 where a row
- * is missing. Begin with both answers HQ_RULE_NONE.
+ * Scan one chunk: the AND of its vectors over `dims`, and its first bit in
+ * *rule (left alone if there is none). Returns 1 where one was found, 0 to go
+ * on with the next chunk, -1 where a row is missing. With no dimension at all
+ * every rule matches: row HQ_ROW_ALL stands for that.
  */
-static inline int hq_match_step(const struct hq_tables *t, const struct hq_header *h,
-				const struct hq_rows *rows, __u32 chunk, struct hq_matched *m)
+static inline int hq_match_chunk(const struct hq_tables *t, const struct hq_header *h,
+				 const struct hq_rows *rows, __u32 dims, __u32 chunk, __u32 *rule)
 {
-	struct hq_vector sure, maybe;
+	const struct hq_vector *v = hq_vector_at(t, HQ_ROW_ALL * h->chunks + chunk);
+	struct hq_vector matching;
+	__u32 dim, w;
 
-	if (hq_match_chunk(t, h, rows, chunk, &sure, &maybe))
+	if (!v)
 		return -1;
-	if (m->maybe == HQ_RULE_NONE)
-		m->maybe = hq_first_in_chunk(&maybe, chunk);
-	m->sure = hq_first_in_chunk(&sure, chunk);
-	return m->sure != HQ_RULE_NONE;
+	matching = *v;
+	for (dim = 0; dim < HQ_NDIMS; dim++) {
+		if (!(dims & HQ_BIT(dim)))
+			continue;
+		v = hq_vector_at(t, rows->row[dim] * h->chunks + chunk);
+		if (!v)
+			return -1;
+		for (w = 0; w < HQ_CHUNK_WORDS; w++)
+			matching.word[w] &= v->word[w];
+	}
+	for (w = 0; w < HQ_CHUNK_WORDS; w++) {
+		if (!matching.word[w])
+			continue;
+		*rule = chunk * HQ_CHUNK_RULES + w * 64 + hq_first_bit(matching.word[w]);
+		return 1;
+	}
+	return 0;
 }
 
 #endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * bind(), connect() and sendmsg() to an address: each tells more of the flow.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "marks.h"
+
+static __always_inline void set_user_address(__u8 address[16], struct bpf_sock_addr *ctx, int v6)
+{
+	__u32 *w = (__u32 *)address;
+
+	if (!v6) {
+		set_mapped(address, ctx->user_ip4);
+		return;
+	}
+	w[0] = ctx->user_ip6[0];
+	w[1] = ctx->user_ip6[1];
+	w[2] = ctx->user_ip6[2];
+	w[3] = ctx->user_ip6[3];
+}
+
+static __always_inline __u16 user_port(struct bpf_sock_addr *ctx)
+{
+	return bpf_ntohs((__u16)ctx->user_port);
+}
+
+/* 0 refuses with EPERM. */
+static __always_inline int refused(struct hq_decision decision)
+{
+	if (!decision.refuse || decision.provisional)
+		return 0;
+	count_decision(decision, 1);
+	return 1;
+}
+
+static __always_inline int on_bind(struct bpf_sock_addr *ctx, int v6)
+{
+	__u32 generation = active_generation();
+	struct bpf_sock *sk = ctx->sk;
+	struct hq_flow *flow;
+	struct flow_key key;
+
+	flow = sk ? flow_of(sk) : NULL;
+	if (!flow)
+		return 1;
+	if (user_port(ctx))
+		flow->bits |= HQ_FLOW_BOUND;
+	if (!generation)
+		return 1;
+	key_from_sock(&key, flow, sk);
+	set_user_address(key.local, ctx, v6);
+	key_set_local(&key, user_port(ctx));
+	if (flow->protocol != IPPROTO_TCP && user_port(ctx))
+		key_set_direction(&key, HQ_INBOUND);
+	settle(ctx, flow, decide(flow, &key, generation));
+	return 1;
+}
+
+/* The flow as connect() or sendmsg() to the context's address makes it. */
+static __always_inline void key_from_destination(struct flow_key *key, struct bpf_sock_addr *ctx,
+						 const struct hq_flow *flow, int v6, int connected)
+{
+	key_from_sock(key, flow, ctx->sk);
+	set_user_address(key->remote, ctx, v6);
+	key_set_remote(key, user_port(ctx));
+	if (flow->protocol == IPPROTO_TCP) {
+		key_set_direction(key, HQ_OUTBOUND);
+		key_set_inbound_dscp(key, HQ_DSCP_NONE);
+		return;
+	}
+	key_set_direction(key, datagram_direction(flow, connected));
+	key_set_inbound_dscp(key,
+			     peer_dscp(bpf_get_socket_cookie(ctx), key->remote, key->remote_port));
+}
+
+static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
+{
+	__u32 generation = active_generation();
+	struct hq_decision decision;
+	struct hq_flow *flow;
+	struct flow_key key;
+
+	flow = ctx->sk ? flow_of(ctx->sk) : NULL;
+	if (!flow || !generation)
+		return 1;
+	key_from_destination(&key, ctx, flow, v6, 1);
+	decision = decide(flow, &key, generation);
+	if (refused(decision))
+		return 0;
+	/* TCP is decided when its own port is known too: BPF_SOCK_OPS_TCP_CONNECT_CB. */
+	if (flow->protocol == IPPROTO_TCP)
+		return 1;
+	flow->bits |= HQ_FLOW_CONNECTED;
+	settle(ctx, flow, decision);
+	return 1;
+}
+
+/* Only refuses: a datagram that may go is classified at egress. */
+static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, int v6)
+{
+	__u32 generation = active_generation();
+	struct hq_flow *flow;
+	struct flow_key key;
+
+	flow = ctx->sk ? flow_of(ctx->sk) : NULL;
+	if (!flow || !generation)
+		return 1;
+	key_from_destination(&key, ctx, flow, v6, 0);
+	return !refused(decide(flow, &key, generation));
+}
+
+#define ADDRESS_HOOK(name, body, v6)                                                               \
+	SEC("cgroup/" #name) int name(struct bpf_sock_addr *ctx)                                   \
+	{                                                                                          \
+		return body(ctx, v6);                                                              \
+	}
+
+ADDRESS_HOOK(bind4, on_bind, 0)
+ADDRESS_HOOK(bind6, on_bind, 1)
+ADDRESS_HOOK(connect4, on_connect, 0)
+ADDRESS_HOOK(connect6, on_connect, 1)
+ADDRESS_HOOK(sendmsg4, on_sendmsg, 0)
+ADDRESS_HOOK(sendmsg6, on_sendmsg, 1)
+
+char LICENSE[] SEC("license") = "GPL";

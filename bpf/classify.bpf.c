@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * classify(): each dimension's value to the row of the rules that it
+ * satisfies, the rows' AND, its first bit.
+ */
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "kernel.h"
+#include "classify.h"
+
+/* The tables of one generation, for match.h. */
+struct hq_tables {
+	void *vectors;
+};
+
+static __always_inline const struct hq_vector *hq_vector_at(const struct hq_tables *t, __u32 index)
+{
+	return bpf_map_lookup_elem(t->vectors, &index);
+}
+
+#include <hostqos/match.h>
+
+#define MAX_PATH  4096
+#define MAX_DEPTH 64
+
+/* Reads a cgroup's path through the automaton, a byte at a time. */
+struct path_walk {
+	const struct hq_header *header;
+	void *paths;
+	struct cgroup *cgroup;
+	const char *name; /* what is left of the component being read */
+	__u32 level;	  /* of that component; 0 is the root, which has no name */
+	__u32 last_level;
+	__u32 state;
+	__s32 error;
+};
+
+static __always_inline int path_feed(struct path_walk *w, __u8 byte)
+{
+	__u32 cell = w->state * w->header->path_stride + w->header->byte_class[byte];
+	__u32 *next = bpf_map_lookup_elem(w->paths, &cell);
+
+	if (!next)
+		return -1;
+	w->state = *next;
+	return 0;
+}
+
+/* Go down one level: "/" and the name of the ancestor there. */
+static __always_inline int path_descend(struct path_walk *w)
+{
+	struct kernfs_node *kn;
+	struct cgroup *ancestor;
+	void *slot;
+
+	w->level++;
+	slot = (void *)w->cgroup + bpf_core_field_offset(struct cgroup, ancestors) +
+	       w->level * sizeof(ancestor);
+	if (bpf_probe_read_kernel(&ancestor, sizeof(ancestor), slot))
+		return -1;
+	kn = BPF_CORE_READ(ancestor, kn);
+	w->name = BPF_CORE_READ(kn, name);
+	return path_feed(w, '/');
+}
+
+static long path_byte(__u32 index, void *context)
+{
+	struct path_walk *w = context;
+	char byte;
+
+	(void)index;
+	if (w->level > w->last_level)
+		return 1;
+	w->error = -1;
+	if (bpf_probe_read_kernel(&byte, 1, w->name))
+		return 1;
+	w->name++;
+	if (!byte) {
+		if (w->level == w->last_level) {
+			w->error = 0;
+			return 1;
+		}
+		return path_descend(w) ? 1 : 0;
+	}
+	return path_feed(w, byte) ? 1 : 0;
+}
+
+/* The row of a cgroup's path. 0, or -1 where it cannot be read. */
+static __always_inline int path_row(const struct hq_header *header, __u32 generation,
+				    __u64 cgroup_ptr, __u32 *row)
+{
+	__u32 slot = policy_slot(generation), cell, *found;
+	struct cgroup *cgroup = (struct cgroup *)cgroup_ptr;
+	struct path_walk w = {.header = header, .cgroup = cgroup};
+
+	w.paths = bpf_map_lookup_elem(&policy_paths, &slot);
+	if (!w.paths)
+		return -1;
+	w.last_level = BPF_CORE_READ(cgroup, level);
+	if (w.last_level) {
+		if (w.last_level > MAX_DEPTH || path_descend(&w))
+			return -1;
+		bpf_loop(MAX_PATH, path_byte, &w, 0);
+		if (w.error)
+			return -1;
+	}
+	cell = w.state * header->path_stride + header->path_stride - 1;
+	found = bpf_map_lookup_elem(w.paths, &cell);
+	if (!found)
+		return -1;
+	*row = *found;
+	return 0;
+}
+
+/* As path_row(), remembered by cgroup and generation. */
+__noinline __u32 cgroup_row(struct hq_flow *flow, __u32 generation)
+{
+	struct cgroup_rows_key key = {.generation = generation};
+	const struct hq_header *header;
+	__u32 *known, row;
+
+	header = policy_header_of(generation);
+	if (!flow || !header)
+		return HQ_ROW_ALL;
+	key.cgroup = flow->id.cgroup;
+	known = bpf_map_lookup_elem(&cgroup_rows, &key);
+	if (known)
+		return *known;
+	if (path_row(header, generation, flow->id.cgroup_ptr, &row)) {
+		fault(HQ_FAULT_PATH);
+		return header->any_row[HQ_DIM_CGROUP];
+	}
+	bpf_map_update_elem(&cgroup_rows, &key, &row, BPF_ANY);
+	return row;
+}
+
+/* One lookup in each table; where a table lacks the value, nobody named it. */
+static __always_inline __u32 exact_row(const struct hq_header *h, void *table, __u32 dim, __u64 a,
+				       __u64 b)
+{
+	struct hq_exact_key key = {.dim = dim, .a = a, .b = b};
+	__u32 *row = bpf_map_lookup_elem(table, &key);
+
+	return row ? *row : h->other_row[dim];
+}
+
+static __always_inline __u32 prefix_row(const struct hq_header *h, void *table, __u32 dim,
+					const __u8 address[16])
+{
+	struct hq_prefix_key key = {.length = HQ_PREFIX_SIDE_BITS + 128, .side = dim};
+	__u32 *row;
+
+	__builtin_memcpy(key.address, address, 16);
+	row = bpf_map_lookup_elem(table, &key);
+	return row ? *row : h->other_row[dim];
+}
+
+static __always_inline __u32 cell_row(const struct hq_header *h, void *table, __u32 dim, __u32 cell)
+{
+	__u32 *row = bpf_map_lookup_elem(table, &cell);
+
+	return row ? *row : h->other_row[dim];
+}
+
+static __always_inline int is_multicast(const __u8 address[16])
+{
+	return is_mapped(address) ? (address[12] & 0xf0) == 0xe0 : address[0] == 0xff;
+}
+
+static __always_inline __u32 enum_cell(__u32 dim, __u32 value)
+{
+	return (dim - HQ_DIM_FAMILY) * HQ_ENUM_VALUES + value;
+}
+
+static __always_inline __u32 port_cell(__u32 dim, __u32 port)
+{
+	return (dim - HQ_DIM_LOCAL_PORT) * HQ_PORT_VALUES + port;
+}
+
+/* Dimensions of the identity. `need`: used by the policy and known. */
+static __always_inline int identity_rows(const struct hq_header *h, struct hq_flow *flow,
+					 __u32 generation, __u32 need, struct hq_rows *rows)
+{
+	__u32 slot = policy_slot(generation);
+	void *exact = bpf_map_lookup_elem(&policy_exact, &slot);
+
+	if (!exact)
+		return -1;
+	if (need & HQ_BIT(HQ_DIM_CGROUP))
+		rows->row[HQ_DIM_CGROUP] = cgroup_row(flow, generation);
+	if (need & HQ_BIT(HQ_DIM_EXE_FILE))
+		rows->row[HQ_DIM_EXE_FILE] = exact_row(h, exact, HQ_DIM_EXE_FILE,
+						       flow->id.exe_inode, flow->id.exe_device);
+	if (need & HQ_BIT(HQ_DIM_EXE_NAME))
+		rows->row[HQ_DIM_EXE_NAME] =
+			exact_row(h, exact, HQ_DIM_EXE_NAME, flow->id.exe_name, 0);
+	if (need & HQ_BIT(HQ_DIM_USER))
+		rows->row[HQ_DIM_USER] = exact_row(h, exact, HQ_DIM_USER, flow->id.uid, 0);
+	if (need & HQ_BIT(HQ_DIM_GROUP))
+		rows->row[HQ_DIM_GROUP] = exact_row(h, exact, HQ_DIM_GROUP, flow->id.gid, 0);
+	return 0;
+}
+
+static __always_inline int enum_rows(const struct hq_header *h, const struct hq_flow *flow,
+				     const struct flow_key *key, __u32 slot, __u32 need,
+				     struct hq_rows *rows)
+{
+	void *enums = bpf_map_lookup_elem(&policy_enums, &slot);
+
+	if (!enums)
+		return -1;
+#define ENUM_ROW(dim, value)                                                                       \
+	do {                                                                                       \
+		if (need & HQ_BIT(dim))                                                            \
+			rows->row[dim] = cell_row(h, enums, dim, enum_cell(dim, value));           \
+	} while (0)
+	ENUM_ROW(HQ_DIM_FAMILY, key->family);
+	ENUM_ROW(HQ_DIM_PROTOCOL, flow->protocol);
+	ENUM_ROW(HQ_DIM_TYPE, flow->type);
+	ENUM_ROW(HQ_DIM_DIRECTION, key->direction);
+	ENUM_ROW(HQ_DIM_INBOUND_DSCP, key->inbound_dscp);
+	ENUM_ROW(HQ_DIM_MULTICAST, is_multicast(key->remote));
+#undef ENUM_ROW
+	return 0;
+}
+
+static __always_inline int address_rows(const struct hq_header *h, const struct flow_key *key,
+					__u32 slot, __u32 need, struct hq_rows *rows)
+{
+	void *prefixes = bpf_map_lookup_elem(&policy_prefixes, &slot);
+	void *ports = bpf_map_lookup_elem(&policy_ports, &slot);
+
+	if (!prefixes || !ports)
+		return -1;
+	if (need & HQ_BIT(HQ_DIM_LOCAL))
+		rows->row[HQ_DIM_LOCAL] = prefix_row(h, prefixes, HQ_DIM_LOCAL, key->local);
+	if (need & HQ_BIT(HQ_DIM_REMOTE))
+		rows->row[HQ_DIM_REMOTE] = prefix_row(h, prefixes, HQ_DIM_REMOTE, key->remote);
+	if (need & HQ_BIT(HQ_DIM_LOCAL_PORT))
+		rows->row[HQ_DIM_LOCAL_PORT] = cell_row(
+			h, ports, HQ_DIM_LOCAL_PORT, port_cell(HQ_DIM_LOCAL_PORT, key->local_port));
+	if (need & HQ_BIT(HQ_DIM_REMOTE_PORT))
+		rows->row[HQ_DIM_REMOTE_PORT] =
+			cell_row(h, ports, HQ_DIM_REMOTE_PORT,
+				 port_cell(HQ_DIM_REMOTE_PORT, key->remote_port));
+	return 0;
+}
+
+struct scan {
+	struct hq_tables tables;
+	const struct hq_header *header;
+	const struct hq_rows *rows;
+	__u32 dims;
+	__u32 rule;
+	int result; /* of the last hq_match_chunk() */
+};
+
+static long scan_chunk(__u32 chunk, void *context)
+{
+	struct scan *s = context;
+
+	s->result = hq_match_chunk(&s->tables, s->header, s->rows, s->dims, chunk, &s->rule);
+	return s->result != 0;
+}
+
+/* The first rule over `dims` in *rule, HQ_RULE_NONE if there is none. 0, or -1 on a fault. */
+static __always_inline int scan_rules(struct scan *s, __u32 dims, __u32 *rule)
+{
+	s->dims = dims;
+	s->rule = HQ_RULE_NONE;
+	bpf_loop(s->header->chunks, scan_chunk, s, 0);
+	*rule = s->rule;
+	return s->result < 0 ? -1 : 0;
+}
+
+/* Where a flow's first matching rule is: surely, and perhaps (see match.h). */
+struct matched {
+	__u32 sure;
+	__u32 maybe;
+};
+
+static __always_inline int match_rows(const struct hq_header *h, __u32 slot,
+				      const struct hq_rows *rows, struct matched *m)
+{
+	struct scan s = {.header = h, .rows = rows};
+
+	s.tables.vectors = bpf_map_lookup_elem(&policy_vectors, &slot);
+	if (!s.tables.vectors || scan_rules(&s, hq_sure_dims(h), &m->sure))
+		return -1;
+	m->maybe = m->sure;
+	return h->used & rows->unknown ? scan_rules(&s, hq_maybe_dims(h, rows), &m->maybe) : 0;
+}
+
+/* A flow's values to rows, the rows to a rule. */
+static __always_inline int match_flow(const struct hq_header *h, struct hq_flow *flow,
+				      const struct flow_key *key, __u32 generation,
+				      struct matched *m)
+{
+	__u32 slot = policy_slot(generation), dim;
+	struct hq_rows rows;
+	__u32 known;
+
+	known = flow->id.known | key->known | HQ_BIT(HQ_DIM_PROTOCOL) | HQ_BIT(HQ_DIM_TYPE);
+	rows.unknown = ~known;
+	for (dim = 0; dim < HQ_NDIMS; dim++)
+		rows.row[dim] = h->any_row[dim];
+	known &= h->used;
+	if (identity_rows(h, flow, generation, known, &rows) ||
+	    enum_rows(h, flow, key, slot, known, &rows) || address_rows(h, key, slot, known, &rows))
+		return -1;
+	return match_rows(h, slot, &rows, m);
+}
+
+__noinline __u64 classify(struct hq_flow *flow, struct flow_key *key, __u32 generation)
+{
+	struct matched m = {.sure = HQ_RULE_NONE, .maybe = HQ_RULE_NONE};
+	union {
+		struct hq_decision decision;
+		__u64 word;
+	} u = {.decision = {.generation = generation, .rule = HQ_RULE_NONE}};
+	const struct hq_header *h = policy_header_of(generation);
+	__u32 slot = policy_slot(generation);
+	const struct hq_rule *rule;
+	void *rules;
+
+	if (!flow || !key)
+		return u.word;
+	if (!h || match_flow(h, flow, key, generation, &m)) {
+		fault(HQ_FAULT_TABLE);
+		return u.word;
+	}
+	u.decision.provisional = m.maybe < m.sure;
+	if (m.sure == HQ_RULE_NONE)
+		return u.word;
+	rules = bpf_map_lookup_elem(&policy_rules, &slot);
+	rule = rules ? bpf_map_lookup_elem(rules, &m.sure) : NULL;
+	if (!rule) {
+		fault(HQ_FAULT_TABLE);
+		return u.word;
+	}
+	u.decision.rule = m.sure;
+	u.decision.refuse = rule->refuse;
+	u.decision.class = rule->refuse ? HQ_CLASS_DEFAULT : rule->class;
+	return u.word;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The class of a flow is a pure function of who made the socket, the
+ * addresses, and the policy. A hook fills a flow_key with what it knows and
+ * calls classify(); what it does not know leaves rules undecided.
+ */
+#ifndef HOSTQOS_BPF_CLASSIFY_H
+#define HOSTQOS_BPF_CLASSIFY_H
+
+#include <linux/in.h>
+#include <bpf/bpf_endian.h>
+
+#include "policy.h"
+
+/* What a hook knows of a flow beside its socket's identity. */
+struct flow_key {
+	__u8 local[16] __attribute__((aligned(8))); /* IPv4 as mapped IPv6 */
+	__u8 remote[16];
+	__u16 local_port; /* host byte order */
+	__u16 remote_port;
+	__u8 family;	/* 4 or 6, on the wire */
+	__u8 direction; /* enum hq_direction */
+	__u8 inbound_dscp;
+	__u8 pad;
+	__u32 known; /* HQ_BIT()s */
+};
+
+/*
+ * The decision of the policy of `generation` for a socket's flow. Never fails:
+ * an internal fault is counted and gives the class `default`. (A global
+ * function: the verifier checks it once for each program, not at each call.)
+ */
+__u64 classify(struct hq_flow *flow, struct flow_key *key, __u32 generation);
+
+static __always_inline struct hq_decision decide(struct hq_flow *flow, struct flow_key *key,
+						 __u32 generation)
+{
+	union {
+		__u64 word;
+		struct hq_decision decision;
+	} u = {.word = classify(flow, key, generation)};
+
+	return u.decision;
+}
+
+/* One store, so that another core sees the old or the new decision. */
+static __always_inline void flow_store_decision(struct hq_flow *flow, struct hq_decision decision)
+{
+	union {
+		struct hq_decision decision;
+		__u64 word;
+	} u = {.decision = decision};
+
+	*(volatile __u64 *)&flow->decision = u.word;
+}
+
+static __always_inline struct hq_decision flow_load_decision(const struct hq_flow *flow)
+{
+	union {
+		__u64 word;
+		struct hq_decision decision;
+	} u = {.word = *(volatile const __u64 *)&flow->decision};
+
+	return u.decision;
+}
+
+static __always_inline void count_decision(struct hq_decision decision, int refused)
+{
+	__u32 rule = decision.rule, class = decision.class;
+	struct hq_class_counters *c = class_counters_of(class);
+	struct hq_rule_counters *r;
+
+	if (c)
+		refused ? c->refused++ : c->flows++;
+	r = bpf_map_lookup_elem(&rule_counters, &rule);
+	if (r)
+		refused ? r->refused++ : r->flows++;
+}
+
+static __always_inline void set_mapped(__u8 address[16], __be32 ip4)
+{
+	__u32 *w = (__u32 *)address;
+
+	w[0] = w[1] = 0;
+	w[2] = bpf_htonl(0xffff);
+	w[3] = ip4;
+}
+
+static __always_inline int is_mapped(const __u8 address[16])
+{
+	const __u32 *w = (const __u32 *)address;
+
+	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int same_address(const __u8 a[16], const __u8 b[16])
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline int is_any(const __u8 address[16])
+{
+	const __u32 *w = (const __u32 *)address;
+
+	return !w[0] && !w[1] && (!w[2] || w[2] == bpf_htonl(0xffff)) && !w[3];
+}
+
+/* The remote end became known: its address, port and, with them, the family on the wire. */
+static __always_inline void key_set_remote(struct flow_key *key, __u16 port)
+{
+	key->remote_port = port;
+	key->family = is_mapped(key->remote) ? 4 : 6;
+	key->known |= HQ_BIT(HQ_DIM_REMOTE) | HQ_BIT(HQ_DIM_REMOTE_PORT) | HQ_BIT(HQ_DIM_FAMILY) |
+		      HQ_BIT(HQ_DIM_MULTICAST);
+}
+
+/* The local end: a wildcard address and port 0 are not known yet. */
+static __always_inline void key_set_local(struct flow_key *key, __u16 port)
+{
+	if (!is_any(key->local))
+		key->known |= HQ_BIT(HQ_DIM_LOCAL);
+	if (port) {
+		key->local_port = port;
+		key->known |= HQ_BIT(HQ_DIM_LOCAL_PORT);
+	}
+}
+
+static __always_inline void key_set_direction(struct flow_key *key, __u8 direction)
+{
+	key->direction = direction;
+	key->known |= HQ_BIT(HQ_DIM_DIRECTION);
+}
+
+/* HQ_DSCP_NONE is an answer too: nothing came in, so no list matches. */
+static __always_inline void key_set_inbound_dscp(struct flow_key *key, __u8 dscp)
+{
+	key->inbound_dscp = dscp;
+	key->known |= HQ_BIT(HQ_DIM_INBOUND_DSCP);
+}
+
+#endif

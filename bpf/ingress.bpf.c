@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What comes in: SYNs to listeners that refuse them, and the DSCP of the
+ * latest datagram from each peer. Attached only where a policy asks for it.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "flow.h"
+#include "parse.h"
+
+/* A remote end as the packet shows it, seen from the receiving socket. */
+static __always_inline void key_from_received(struct flow_key *key, const struct hq_flow *flow,
+					      struct bpf_sock *sk, const struct network *n,
+					      const struct transport *t)
+{
+	key_from_sock(key, flow, sk);
+	__builtin_memcpy(key->local, t->destination, 16);
+	key_set_local(key, t->destination_port);
+	__builtin_memcpy(key->remote, t->source, 16);
+	key_set_remote(key, t->source_port);
+	key_set_direction(key, HQ_INBOUND);
+	key_set_inbound_dscp(key, hq_dscp(n->dsfield));
+}
+
+/* A SYN, seen with its listener: 0 drops it before there is a request socket. */
+static __always_inline int on_syn(struct hq_flow *flow, struct bpf_sock *sk,
+				  const struct network *n, const struct transport *t,
+				  __u32 generation)
+{
+	struct hq_decision decision;
+	struct flow_key key;
+
+	key_from_received(&key, flow, sk, n, t);
+	decision = decide(flow, &key, generation);
+	if (!decision.refuse || decision.provisional)
+		return 1;
+	count_decision(decision, 1);
+	return 0;
+}
+
+/* A connected socket whose peer marks otherwise now is decided anew at its next packet. */
+static __always_inline void on_datagram(struct __sk_buff *skb, struct hq_flow *flow,
+					const struct network *n, const struct transport *t)
+{
+	__u8 dscp = hq_dscp(n->dsfield), *known;
+	struct peer_key peer;
+
+	peer_key_init(&peer, bpf_get_socket_cookie(skb), t->source, t->source_port);
+	known = bpf_map_lookup_elem(&peers, &peer);
+	if (known && *known == dscp)
+		return;
+	bpf_map_update_elem(&peers, &peer, &dscp, BPF_ANY);
+	flow_store_decision(flow, (struct hq_decision){.class = flow->decision.class});
+}
+
+static __always_inline int is_syn(struct __sk_buff *skb, const struct transport *t)
+{
+	__u8 flags;
+
+	/* The octet behind data offset and reserved bits: SYN is 2, ACK 16 (RFC 9293, 3.1). */
+	if (bpf_skb_load_bytes(skb, t->offset + 13, &flags, 1))
+		return 0;
+	return (flags & 0x12) == 0x02;
+}
+
+SEC("cgroup_skb/ingress")
+int ingress(struct __sk_buff *skb)
+{
+	__u32 generation = active_generation();
+	const struct hq_header *h;
+	struct hq_flow *flow;
+	struct transport t;
+	struct bpf_sock *sk;
+	struct network n;
+
+	sk = skb->sk;
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!generation || !sk)
+		return 1;
+	if (sk->protocol == IPPROTO_TCP && sk->state != TCP_LISTEN)
+		return 1;
+	flow = flow_of(sk);
+	h = policy_header_of(generation);
+	if (!flow || !h || parse_network(skb, 0, &n) || parse_transport(skb, &n, &t))
+		return 1;
+	if (t.protocol == IPPROTO_TCP && is_syn(skb, &t))
+		return on_syn(flow, sk, &n, &t, generation);
+	if (t.protocol != IPPROTO_TCP && (h->features & HQ_FEATURE_INBOUND_DSCP))
+		on_datagram(skb, flow, &n, &t);
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "GPL";

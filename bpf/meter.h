@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Conditioning: meter a packet by its class, count it, and say what becomes of it.
+ */
+#ifndef HOSTQOS_BPF_METER_H
+#define HOSTQOS_BPF_METER_H
+
+#include <hostqos/bucket.h>
+
+#include "policy.h"
+
+/* More cores than this would have to charge one bucket within one another's step. */
+#define BUCKET_RETRIES 16
+
+enum colour { GREEN, RED };
+
+/*
+ * Charge a class's bucket. Lock-free: the TAT moves only forwards by
+ * compare-and-swap. A packet that loses every race passes; the winners paid.
+ */
+static __always_inline enum colour meter_charge(const struct hq_meter *meter, __u32 class,
+						__u32 bytes)
+{
+	struct hq_bucket *bucket = bpf_map_lookup_elem(&buckets, &class);
+	__u64 now = hq_ticks(bpf_ktime_get_ns());
+	__u64 cost = hq_cost(meter, bytes), tat, next = 0;
+	int i;
+
+	if (!bucket)
+		return GREEN;
+	for (i = 0; i < BUCKET_RETRIES; i++) {
+		tat = *(volatile __u64 *)&bucket->tat;
+		if (!hq_bucket_step(tat, now, cost, meter->depth, &next))
+			return RED;
+		if (__sync_val_compare_and_swap(&bucket->tat, tat, next) == tat)
+			return GREEN;
+	}
+	fault(HQ_FAULT_CONTENTION);
+	return GREEN;
+}
+
+#endif

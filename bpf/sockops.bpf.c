@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * TCP: a listener, an outgoing connection before its SYN, a connection made.
+ */
+#include <linux/bpf.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_helpers.h>
+
+#include "marks.h"
+
+#define TCP_BPF_SYN_IP 1006
+
+/*
+ * DSCP of the SYN that opened an accepted connection, kept by TCP_SAVE_SYN.
+ * Asked into a buffer smaller than the SYN, getsockopt fills the buffer and
+ * returns -ENOSPC (bpf_sock_ops_get_syn()).
+ */
+static __always_inline __u8 syn_dscp(struct bpf_sock_ops *ctx)
+{
+	__u8 head[sizeof(struct iphdr)] = {};
+	int err = bpf_getsockopt(ctx, SOL_TCP, TCP_BPF_SYN_IP, head, sizeof(head));
+
+	if (err < 0 && !head[0])
+		return HQ_DSCP_NONE;
+	return hq_dscp(head[0] >> 4 == 6 ? hq_ip6_get_dsfield(head) : head[1]);
+}
+
+/* Let the listener keep SYNs while a rule asks for their DSCP. */
+static __always_inline void keep_syns(struct bpf_sock_ops *ctx, struct hq_flow *flow,
+				      __u32 generation)
+{
+	const struct hq_header *h = policy_header_of(generation);
+	int one = 1, had = 0;
+
+	if (!h || !(h->features & HQ_FEATURE_INBOUND_DSCP) ||
+	    bpf_getsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &had, sizeof(had)) || had)
+		return;
+	if (!bpf_setsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &one, sizeof(one)))
+		flow->saved.bits |= HQ_SAVED_SYN;
+}
+
+static __always_inline void pace(struct bpf_sock_ops *ctx, struct hq_flow *flow,
+				 const struct flow_key *key)
+{
+	struct hq_decision decision = flow_load_decision(flow);
+	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
+
+	if (class && class->pace)
+		mark_pacing(ctx, flow, class, ctx->mss_cache, wire_overhead(key));
+}
+
+static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct hq_flow *flow,
+				      struct flow_key *key, __u32 generation)
+{
+	flow->bits |= HQ_FLOW_LISTENER;
+	keep_syns(ctx, flow, generation);
+	settle(ctx, flow, decide(flow, key, generation));
+}
+
+/* Both ends are known, and the SYN is not built yet (tcp_connect()). */
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow *flow,
+				       struct flow_key *key, __u32 generation)
+{
+	flow->bits |= HQ_FLOW_CONNECTED;
+	settle(ctx, flow, decide(flow, key, generation));
+}
+
+/* The socket begins as its listener's copy (BPF_F_CLONE). */
+static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *flow,
+				      struct flow_key *key, __u32 generation)
+{
+	flow->bits = (flow->bits & ~HQ_FLOW_LISTENER) | HQ_FLOW_CONNECTED;
+	flow->saved.bits &= ~HQ_SAVED_SYN;
+	flow->inbound_dscp = syn_dscp(ctx);
+	key_set_inbound_dscp(key, flow->inbound_dscp);
+	settle(ctx, flow, decide(flow, key, generation));
+	pace(ctx, flow, key);
+}
+
+SEC("sockops")
+int socket_ops(struct bpf_sock_ops *ctx)
+{
+	__u32 generation = active_generation(), op = ctx->op;
+	struct hq_flow *flow;
+	struct flow_key key;
+	struct bpf_sock *sk;
+
+	if (op != BPF_SOCK_OPS_TCP_LISTEN_CB && op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
+	    op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	sk = ctx->sk;
+	flow = sk ? flow_of(sk) : NULL;
+	if (!flow || !generation)
+		return 1;
+	flow->bits |= HQ_FLOW_DIRECTED;
+	if (op == BPF_SOCK_OPS_TCP_LISTEN_CB || op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		flow->bits |= HQ_FLOW_INBOUND;
+	else
+		flow->bits &= ~HQ_FLOW_INBOUND;
+	key_from_sock(&key, flow, sk);
+	if (!(flow->bits & HQ_FLOW_INBOUND))
+		key_set_inbound_dscp(&key, HQ_DSCP_NONE);
+	switch (op) {
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		on_listen(ctx, flow, &key, generation);
+		break;
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		on_connect(ctx, flow, &key, generation);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		pace(ctx, flow, &key);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		on_accept(ctx, flow, &key, generation);
+		break;
+	}
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "GPL";
