@@ -92,9 +92,9 @@ static __always_inline int mark_dsfield(void *ctx, struct hq_flow *flow,
 }
 
 /* Bytes of headers on the wire beside an MSS of payload: Ethernet, IP, TCP with time stamps. */
-static __always_inline __u32 wire_overhead(const struct flow_key *key)
+static __always_inline __u32 wire_overhead(__u8 family)
 {
-	return 14 + (key->family == 4 ? 20 : 40) + 32;
+	return 14 + (family == 4 ? 20 : 40) + 32;
 }
 
 /*
@@ -124,6 +124,20 @@ static __always_inline int mark_socket(void *ctx, struct hq_flow *flow, struct h
 	/* A listener's DS field is its SYN-ACKs' (tcp_v4_send_synack()). */
 	dscp = flow->bits & HQ_FLOW_LISTENER ? class->syn_ack : class->dscp;
 	return mark_dsfield(ctx, flow, class, dscp);
+}
+
+/*
+ * Let a listener keep SYNs (TCP_SAVE_SYN) while a rule asks for their DSCP. One
+ * that keeps them for its application's sake is left alone.
+ */
+static __always_inline void mark_syns(void *ctx, struct hq_flow *flow, int wanted)
+{
+	int had = 0, value = wanted != 0, ours = flow->saved.bits & HQ_SAVED_SYN;
+
+	if (!wanted == !ours || bpf_getsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &had, sizeof(had)) ||
+	    (!ours && had) || bpf_setsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &value, sizeof(value)))
+		return;
+	flow->saved.bits ^= HQ_SAVED_SYN;
 }
 
 /* A hook's end: keep the decision on the socket, and mark the socket by it. */

@@ -26,20 +26,6 @@ static __always_inline __u8 syn_dscp(struct bpf_sock_ops *ctx)
 	return hq_dscp(head[0] >> 4 == 6 ? hq_ip6_get_dsfield(head) : head[1]);
 }
 
-/* Let the listener keep SYNs while a rule asks for their DSCP. */
-static __always_inline void keep_syns(struct bpf_sock_ops *ctx, struct hq_flow *flow,
-				      __u32 generation)
-{
-	const struct hq_header *h = policy_header_of(generation);
-	int one = 1, had = 0;
-
-	if (!h || !(h->features & HQ_FEATURE_INBOUND_DSCP) ||
-	    bpf_getsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &had, sizeof(had)) || had)
-		return;
-	if (!bpf_setsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &one, sizeof(one)))
-		flow->saved.bits |= HQ_SAVED_SYN;
-}
-
 static __always_inline void pace(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 				 const struct flow_key *key)
 {
@@ -47,14 +33,17 @@ static __always_inline void pace(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
 
 	if (class && class->pace)
-		mark_pacing(ctx, flow, class, ctx->mss_cache, wire_overhead(key));
+		mark_pacing(ctx, flow, class, ctx->mss_cache, wire_overhead(key->family));
 }
 
 static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 				      struct flow_key *key, __u32 generation)
 {
+	const struct hq_header *h = policy_header_of(generation);
+
 	flow->bits |= HQ_FLOW_LISTENER;
-	keep_syns(ctx, flow, generation);
+	if (h)
+		mark_syns(ctx, flow, h->features & HQ_FEATURE_INBOUND_DSCP);
 	settle(ctx, flow, decide(flow, key, generation));
 }
 

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Socket iterators, read by the loader after each flip: sockets older than
+ * hostqos are given their identity, all are classified by the policy in force,
+ * and TCP sockets are marked (bpf_setsockopt() is allowed in iter/tcp only;
+ * others are marked by the loader, through pidfd_getfd(2)). Each writes a
+ * struct hq_socket per socket.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "marks.h"
+#include "identity.h"
+
+#define SOCK_BINDPORT_LOCK 8
+#define S_IFMT		   0170000
+#define S_IFREG		   0100000
+#define MAX_DEPTH	   64
+
+/*
+ * `listening`: TCP ports that somebody listens on, noted by the passes. Who
+ * sent the SYN of a connection older than hostqos cannot be asked; a
+ * connection from a listening port was accepted there.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u16);
+	__type(value, __u8);
+} listening MAP;
+
+struct governed {
+	struct cgroup *cgroup;
+	__u64 root;
+	int found;
+};
+
+static long is_ancestor(__u32 level, void *context)
+{
+	struct governed *g = context;
+	struct cgroup *ancestor = NULL;
+	void *slot = (void *)g->cgroup + bpf_core_field_offset(struct cgroup, ancestors);
+
+	bpf_probe_read_kernel(&ancestor, sizeof(ancestor), slot + level * sizeof(ancestor));
+	g->found = BPF_CORE_READ(ancestor, kn, id) == g->root;
+	return g->found;
+}
+
+/* Is the cgroup in the subtree that the hooks are attached to? */
+static __always_inline int is_governed(struct cgroup *cgroup)
+{
+	__u32 zero = 0;
+	struct hq_install *installed = bpf_map_lookup_elem(&install, &zero);
+	struct governed g = {.cgroup = cgroup};
+
+	if (!installed || !cgroup)
+		return 0;
+	g.root = installed->cgroup;
+	bpf_loop(BPF_CORE_READ(cgroup, level) + 1, is_ancestor, &g, 0);
+	return g.found;
+}
+
+static __always_inline void kernel_address(const struct sock *sk, __u8 address[16], int remote)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET)
+		set_mapped(address, remote ? BPF_CORE_READ(sk, __sk_common.skc_daddr)
+					   : BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+	else if (remote)
+		BPF_CORE_READ_INTO((struct in6_addr___kernel *)address, sk,
+				   __sk_common.skc_v6_daddr);
+	else
+		BPF_CORE_READ_INTO((struct in6_addr___kernel *)address, sk,
+				   __sk_common.skc_v6_rcv_saddr);
+}
+
+/* As key_from_sock(), from the kernel's own struct. */
+static __always_inline void key_from_kernel_sock(struct flow_key *key, const struct hq_flow *flow,
+						 const struct sock *sk)
+{
+	__u16 dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+
+	__builtin_memset(key, 0, sizeof(*key));
+	kernel_address(sk, key->local, 0);
+	kernel_address(sk, key->remote, 1);
+	if (flow->family == AF_INET) {
+		key->family = 4;
+		key->known = HQ_BIT(HQ_DIM_FAMILY);
+	}
+	key_set_local(key, BPF_CORE_READ(sk, __sk_common.skc_num));
+	if (dport)
+		key_set_remote(key, dport);
+	if (flow->protocol != IPPROTO_TCP)
+		key_set_direction(key, datagram_direction(flow, dport != 0));
+	else if (flow->bits & HQ_FLOW_DIRECTED)
+		key_set_direction(key, flow->bits & HQ_FLOW_INBOUND ? HQ_INBOUND : HQ_OUTBOUND);
+	if (flow->protocol == IPPROTO_TCP && dport)
+		key_set_inbound_dscp(key, flow->bits & HQ_FLOW_INBOUND ? flow->inbound_dscp
+								       : HQ_DSCP_NONE);
+}
+
+/* What a new flow's bits are, of a socket that no hook has seen. */
+static __always_inline void adopt_state(struct hq_flow *flow, const struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
+
+	flow->bits = HQ_FLOW_ADOPTED;
+	flow->inbound_dscp = HQ_DSCP_NONE;
+	flow->protocol = flow_protocol(BPF_CORE_READ(sk, sk_protocol));
+	flow->type = BPF_CORE_READ(sk, sk_type);
+	flow->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK)
+		flow->bits |= HQ_FLOW_BOUND;
+	if (BPF_CORE_READ(sk, __sk_common.skc_dport))
+		flow->bits |= HQ_FLOW_CONNECTED;
+	if (flow->protocol != IPPROTO_TCP)
+		return;
+	if (state == TCP_LISTEN)
+		flow->bits |= HQ_FLOW_LISTENER | HQ_FLOW_DIRECTED | HQ_FLOW_INBOUND;
+	else if (flow->bits & HQ_FLOW_CONNECTED)
+		flow->bits |= HQ_FLOW_DIRECTED |
+			      (bpf_map_lookup_elem(&listening, &port) ? HQ_FLOW_INBOUND : 0);
+}
+
+/* Classify by the policy in force. The decision before is returned. */
+static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const struct sock *sk,
+						     __u32 generation)
+{
+	struct hq_decision before = flow_load_decision(flow), after;
+	struct flow_key key;
+
+	key_from_kernel_sock(&key, flow, sk);
+	after = decide(flow, &key, generation);
+	flow_store_decision(flow, after);
+	if (!after.provisional && before.class != after.class)
+		count_decision(after, 0);
+	return before;
+}
+
+/* A record's first part is built here, its flow follows: together they would fill the stack. */
+#define HEAD_SIZE (sizeof(struct hq_socket) - sizeof(struct hq_flow))
+
+struct record_head {
+	__u8 bytes[HEAD_SIZE] __attribute__((aligned(8)));
+};
+
+static __always_inline void write_record(struct seq_file *seq, struct sock *sk,
+					 struct hq_flow *flow, __u32 pid, __s32 fd, __s32 error,
+					 struct hq_decision before)
+{
+	struct record_head head = {};
+	struct hq_socket *r = (struct hq_socket *)&head;
+
+	r->cookie = bpf_get_socket_cookie(sk);
+	r->pid = pid;
+	r->fd = fd;
+	r->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	r->error = error;
+	kernel_address(sk, r->local, 0);
+	kernel_address(sk, r->remote, 1);
+	r->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	r->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	r->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	r->before = before;
+	bpf_seq_write(seq, &head, sizeof(head));
+	bpf_seq_write(seq, flow, sizeof(*flow));
+}
+
+/* The flow of any process's socket; made, with the holder's identity, where there is none. */
+static __always_inline struct hq_flow *adopt_by_holder(struct sock *sk, struct task_struct *task)
+{
+	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	struct hq_flow *flow = flow_of(sk);
+
+	if (flow || !is_governed(cgroup))
+		return flow;
+	flow = bpf_sk_storage_get(&flows, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!flow) {
+		fault(HQ_FAULT_STORAGE);
+		return NULL;
+	}
+	identity_capture(&flow->id, task, cgroup);
+	identity_set_user(&flow->id, BPF_CORE_READ(sk, sk_uid.val));
+	adopt_state(flow, sk);
+	return flow;
+}
+
+SEC("iter/task_file")
+int process_sockets(struct bpf_iter__task_file *ctx)
+{
+	__u32 generation = active_generation();
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct hq_decision before;
+	struct hq_flow *flow;
+	struct socket *socket;
+	struct sock *sk;
+	__u16 family, port;
+	__u8 one = 1;
+
+	socket = file ? bpf_sock_from_file(file) : NULL;
+	sk = socket ? socket->sk : NULL;
+	if (!task || !sk || !generation)
+		return 0;
+	family = sk->__sk_common.skc_family;
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	if (sk->__sk_common.skc_state == TCP_LISTEN) {
+		port = sk->__sk_common.skc_num;
+		bpf_map_update_elem(&listening, &port, &one, BPF_ANY);
+	}
+	flow = adopt_by_holder(sk, task);
+	if (!flow)
+		return 0;
+	/* TCP is left for tcp_sockets, which sees all of it and can mark it. */
+	before = flow->protocol == IPPROTO_TCP ? flow_load_decision(flow)
+					       : reclassify(flow, sk, generation);
+	write_record(ctx->meta->seq, sk, flow, task->tgid, ctx->fd, 0, before);
+	return 0;
+}
+
+/* A connection without a holder (closed by its process, not accepted yet): what its socket tells.
+ */
+static __always_inline struct hq_flow *adopt_alone(struct tcp_sock *tp, struct sock *sk)
+{
+	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	struct hq_flow *flow = flow_of(tp);
+
+	if (flow || !is_governed(cgroup))
+		return flow;
+	flow = bpf_sk_storage_get(&flows, tp, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!flow) {
+		fault(HQ_FAULT_STORAGE);
+		return NULL;
+	}
+	identity_set_cgroup(&flow->id, cgroup);
+	identity_set_user(&flow->id, BPF_CORE_READ(sk, sk_uid.val));
+	adopt_state(flow, sk);
+	return flow;
+}
+
+static __always_inline int mark_tcp(struct tcp_sock *tp, struct hq_flow *flow, __u32 generation)
+{
+	struct hq_decision decision = flow_load_decision(flow);
+	const struct hq_class *class = policy_class_of(generation, decision.class);
+	const struct hq_header *h = policy_header_of(generation);
+	__u32 overhead = wire_overhead(flow->family == AF_INET ? 4 : 6);
+
+	if (decision.refuse || !class || !h)
+		return 0;
+	if (flow->bits & HQ_FLOW_LISTENER)
+		mark_syns(tp, flow, h->features & HQ_FEATURE_INBOUND_DSCP);
+	else if (flow->bits & HQ_FLOW_CONNECTED)
+		mark_pacing(tp, flow, class, BPF_CORE_READ(tp, mss_cache), overhead);
+	return mark_socket(tp, flow, decision);
+}
+
+SEC("iter/tcp")
+int tcp_sockets(struct bpf_iter__tcp *ctx)
+{
+	__u32 generation = active_generation();
+	struct sock_common *common = ctx->sk_common;
+	struct hq_decision before;
+	struct hq_flow *flow;
+	struct tcp_sock *tp;
+	struct sock *sk;
+
+	tp = common ? bpf_skc_to_tcp_sock(common) : NULL;
+	if (!tp || !generation)
+		return 0;
+	sk = (struct sock *)tp;
+	flow = adopt_alone(tp, sk);
+	if (!flow)
+		return 0;
+	before = reclassify(flow, sk, generation);
+	write_record(ctx->meta->seq, sk, flow, 0, -1, mark_tcp(tp, flow, generation), before);
+	return 0;
+}
+
+/* For `show flows`: as they are. */
+SEC("iter/bpf_sk_storage_map")
+int flow_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct hq_flow *flow = ctx->value;
+	struct sock *sk = ctx->sk;
+
+	if (sk && flow)
+		write_record(ctx->meta->seq, sk, flow, 0, -1, 0, flow_load_decision(flow));
+	return 0;
+}
+
+/* An open file as sock_create will see it as an executable. For the loader. */
+struct exe_file {
+	__u32 pid;
+	__s32 fd;
+	__u32 device;
+	__u32 pad;
+	__u64 inode;
+};
+
+SEC("iter/task_file")
+int exe_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct exe_file record = {};
+
+	if (!task || !file || (file->f_inode->i_mode & S_IFMT) != S_IFREG)
+		return 0;
+	record.pid = task->tgid;
+	record.fd = ctx->fd;
+	record.device = file->f_inode->i_sb->s_dev;
+	record.inode = file->f_inode->i_ino;
+	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
