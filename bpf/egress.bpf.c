@@ -27,8 +27,8 @@ const volatile __u16 metered_mark = 1;
  * no ports, and one datagram has one mark.
  */
 struct fragment_key {
-	__u8 source[16];
-	__u8 destination[16];
+	__u8 local[16];
+	__u8 remote[16];
 	__u32 id;
 	__u32 protocol;
 };
@@ -51,14 +51,14 @@ struct packet {
 	struct hq_decision decision;
 	__u32 generation;
 	__u32 syn_ack;	/* 1: bears the class's syn_ack DSCP */
-	__u32 datagram; /* 1: transport is parsed */
+	__u32 datagram; /* 1: of its socket's own protocol, not a tunnel's packet */
 	struct transport transport;
 };
 
 static __always_inline void fragment_key_init(struct fragment_key *key, const struct transport *t)
 {
-	__builtin_memcpy(key->source, t->source, 16);
-	__builtin_memcpy(key->destination, t->destination, 16);
+	__builtin_memcpy(key->local, t->key.local, 16);
+	__builtin_memcpy(key->remote, t->key.remote, 16);
 	key->id = t->fragment_id;
 	key->protocol = t->protocol;
 }
@@ -134,56 +134,38 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 	return PASS_ON;
 }
 
-/* The flow of a packet that its socket sends to the destination in its header. */
-static __always_inline void key_from_sent(struct flow_key *key, const struct transport *t)
-{
-	__builtin_memset(key, 0, sizeof(*key));
-	__builtin_memcpy(key->local, t->source, 16);
-	key_set_local(key, t->source_port);
-	__builtin_memcpy(key->remote, t->destination, 16);
-	key_set_remote(key, t->destination_port);
-}
-
-/* A later fragment has no ports, and its first has gone another way or been forgotten. */
-static __always_inline void key_forget_ports(struct flow_key *key)
-{
-	key->known &= ~(HQ_BIT(HQ_DIM_LOCAL_PORT) | HQ_BIT(HQ_DIM_REMOTE_PORT));
-}
-
-static __always_inline struct hq_decision
-decide_datagram(struct __sk_buff *skb, struct hq_flow *flow, const struct packet *p)
+/* A datagram of a socket without one remote end, by its own destination. */
+static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
+							  struct hq_flow *flow, struct packet *p)
 {
 	struct fragment_fate *fate = fragment_find(p);
-	struct flow_key key;
+	struct flow_key *key = &p->transport.key;
 
 	if (fate && fate->decision.generation == p->generation)
 		return fate->decision;
-	key_from_sent(&key, &p->transport);
-	if (!p->transport.first)
-		key_forget_ports(&key);
-	key_set_direction(&key, datagram_direction(flow, 0));
-	key_set_inbound_dscp(&key,
-			     peer_dscp(bpf_get_socket_cookie(skb), key.remote, key.remote_port));
-	return decide(flow, &key, p->generation);
+	key_set_direction(key, datagram_direction(flow, 0));
+	key_set_inbound_dscp(key,
+			     peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
+	return decide(flow, key, p->generation);
 }
 
 /* A connection's or connected socket's class, found again: a reload, or more is known now. */
 static __always_inline struct hq_decision
-decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *sk, __u32 generation)
+decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *sk, struct packet *p)
 {
+	struct flow_key *key = &p->transport.key;
 	struct hq_decision decision;
-	struct flow_key key;
 
-	key_from_sock(&key, flow, sk);
+	key_from_sock(key, flow, sk);
 	if (flow->protocol == IPPROTO_TCP) {
-		key_set_inbound_dscp(&key, flow->bits & HQ_FLOW_INBOUND ? flow->inbound_dscp
-									: HQ_DSCP_NONE);
+		key_set_inbound_dscp(key, flow->bits & HQ_FLOW_INBOUND ? flow->inbound_dscp
+								       : HQ_DSCP_NONE);
 	} else {
-		key_set_direction(&key, HQ_OUTBOUND);
+		key_set_direction(key, HQ_OUTBOUND);
 		key_set_inbound_dscp(
-			&key, peer_dscp(bpf_get_socket_cookie(skb), key.remote, key.remote_port));
+			key, peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
 	}
-	decision = decide(flow, &key, generation);
+	decision = decide(flow, key, p->generation);
 	flow_store_decision(flow, decision);
 	count_decision(decision, decision.refuse);
 	return decision;
@@ -201,10 +183,10 @@ static __always_inline int goes_to_peer(const struct hq_flow *flow, struct bpf_s
 
 	if (!(flow->bits & HQ_FLOW_CONNECTED) || !sk->dst_port)
 		return 0;
-	if (t->first && has_ports(t->protocol) && t->destination_port != bpf_ntohs(sk->dst_port))
+	if (t->first && has_ports(t->protocol) && t->key.remote_port != bpf_ntohs(sk->dst_port))
 		return 0;
 	sock_remote(sk, remote);
-	return same_address(remote, t->destination);
+	return same_address(remote, t->key.remote);
 }
 
 /* 1 where the packet has a class, in p->decision. */
@@ -212,7 +194,7 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct bpf_sock 
 					 struct hq_flow *flow, struct packet *p)
 {
 	if (flow->protocol != IPPROTO_TCP) {
-		if (parse_transport(skb, &p->net, &p->transport)) {
+		if (parse_transport(skb, &p->net, &p->transport, 0)) {
 			fault(HQ_FAULT_PARSE);
 			return 0;
 		}
@@ -224,7 +206,7 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct bpf_sock 
 	}
 	p->decision = flow_load_decision(flow);
 	if (p->decision.generation != p->generation || p->decision.provisional)
-		p->decision = decide_connected(skb, flow, sk, p->generation);
+		p->decision = decide_connected(skb, flow, sk, p);
 	return 1;
 }
 
@@ -233,8 +215,8 @@ static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet
 {
 	struct tcp_request_sock *request;
 	struct bpf_sock *listener, *sk = skb->sk;
+	struct flow_key *key = &p->transport.key;
 	struct hq_flow *flow;
-	struct flow_key key;
 
 	if (!sk)
 		return 0;
@@ -242,15 +224,14 @@ static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet
 	flow = listener ? flow_of(listener) : NULL;
 	if (!flow)
 		return 0;
-	if (parse_transport(skb, &p->net, &p->transport)) {
+	if (parse_transport(skb, &p->net, &p->transport, 0)) {
 		fault(HQ_FAULT_PARSE);
 		return 0;
 	}
-	key_from_sent(&key, &p->transport);
-	key_set_direction(&key, HQ_INBOUND);
+	key_set_direction(key, HQ_INBOUND);
 	request = bpf_skc_to_tcp_request_sock(sk);
-	key_set_inbound_dscp(&key, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
-	p->decision = decide(flow, &key, p->generation);
+	key_set_inbound_dscp(key, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
+	p->decision = decide(flow, key, p->generation);
 	p->syn_ack = 1;
 	return 1;
 }
@@ -262,24 +243,25 @@ static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet
  */
 static __noinline int classify_reset(struct __sk_buff *skb, struct packet *p)
 {
+	const struct flow_key *key = &p->transport.key;
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *found, *sk;
 	struct hq_flow *flow = NULL;
 	__u32 size;
 
-	if (parse_transport(skb, &p->net, &p->transport) || p->transport.protocol != IPPROTO_TCP)
+	if (parse_transport(skb, &p->net, &p->transport, 0) || p->transport.protocol != IPPROTO_TCP)
 		return 0;
 	if (p->net.family == 4) {
-		tuple.ipv4.saddr = ((__u32 *)p->transport.destination)[3];
-		tuple.ipv4.daddr = ((__u32 *)p->transport.source)[3];
-		tuple.ipv4.sport = bpf_htons(p->transport.destination_port);
-		tuple.ipv4.dport = bpf_htons(p->transport.source_port);
+		tuple.ipv4.saddr = ((__u32 *)key->remote)[3];
+		tuple.ipv4.daddr = ((__u32 *)key->local)[3];
+		tuple.ipv4.sport = bpf_htons(key->remote_port);
+		tuple.ipv4.dport = bpf_htons(key->local_port);
 		size = sizeof(tuple.ipv4);
 	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, p->transport.destination, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, p->transport.source, 16);
-		tuple.ipv6.sport = bpf_htons(p->transport.destination_port);
-		tuple.ipv6.dport = bpf_htons(p->transport.source_port);
+		__builtin_memcpy(tuple.ipv6.saddr, key->remote, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, key->local, 16);
+		tuple.ipv6.sport = bpf_htons(key->remote_port);
+		tuple.ipv6.dport = bpf_htons(key->local_port);
 		size = sizeof(tuple.ipv6);
 	}
 	found = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);

@@ -9,30 +9,15 @@
 #include "flow.h"
 #include "parse.h"
 
-/* A remote end as the packet shows it, seen from the receiving socket. */
-static __always_inline void key_from_received(struct flow_key *key, const struct hq_flow *flow,
-					      struct bpf_sock *sk, const struct network *n,
-					      const struct transport *t)
-{
-	key_from_sock(key, flow, sk);
-	__builtin_memcpy(key->local, t->destination, 16);
-	key_set_local(key, t->destination_port);
-	__builtin_memcpy(key->remote, t->source, 16);
-	key_set_remote(key, t->source_port);
-	key_set_direction(key, HQ_INBOUND);
-	key_set_inbound_dscp(key, hq_dscp(n->dsfield));
-}
-
 /* A SYN, seen with its listener: 0 drops it before there is a request socket. */
-static __always_inline int on_syn(struct hq_flow *flow, struct bpf_sock *sk,
-				  const struct network *n, const struct transport *t,
-				  __u32 generation)
+static __always_inline int on_syn(struct hq_flow *flow, const struct network *n,
+				  struct transport *t, __u32 generation)
 {
 	struct hq_decision decision;
-	struct flow_key key;
 
-	key_from_received(&key, flow, sk, n, t);
-	decision = decide(flow, &key, generation);
+	key_set_direction(&t->key, HQ_INBOUND);
+	key_set_inbound_dscp(&t->key, hq_dscp(n->dsfield));
+	decision = decide(flow, &t->key, generation);
 	if (!decision.refuse || decision.provisional)
 		return 1;
 	count_decision(decision, 1);
@@ -46,7 +31,7 @@ static __always_inline void on_datagram(struct __sk_buff *skb, struct hq_flow *f
 	__u8 dscp = hq_dscp(n->dsfield), *known;
 	struct peer_key peer;
 
-	peer_key_init(&peer, bpf_get_socket_cookie(skb), t->source, t->source_port);
+	peer_key_init(&peer, bpf_get_socket_cookie(skb), t->key.remote, t->key.remote_port);
 	known = bpf_map_lookup_elem(&peers, &peer);
 	if (known && *known == dscp)
 		return;
@@ -82,10 +67,10 @@ int ingress(struct __sk_buff *skb)
 		return 1;
 	flow = flow_of(sk);
 	h = policy_header_of(generation);
-	if (!flow || !h || parse_network(skb, 0, &n) || parse_transport(skb, &n, &t))
+	if (!flow || !h || parse_network(skb, 0, &n) || parse_transport(skb, &n, &t, 1))
 		return 1;
 	if (t.protocol == IPPROTO_TCP && is_syn(skb, &t))
-		return on_syn(flow, sk, &n, &t, generation);
+		return on_syn(flow, &n, &t, generation);
 	if (t.protocol != IPPROTO_TCP && (h->features & HQ_FEATURE_INBOUND_DSCP))
 		on_datagram(skb, flow, &n, &t);
 	return 1;

@@ -76,13 +76,10 @@ static __always_inline int parse_network(struct __sk_buff *skb, __u32 l2, struct
 	return 0;
 }
 
-/* Ends of a packet, and its place in a fragmented datagram. */
+/* A packet's ends as its host sees them, and its place in a fragmented datagram. */
 struct transport {
-	__u8 source[16] __attribute__((aligned(8))); /* IPv4 as mapped IPv6 */
-	__u8 destination[16];
-	__u16 source_port; /* host byte order; 0 where there is none */
-	__u16 destination_port;
-	__u32 offset; /* of the transport header */
+	struct flow_key key; /* addresses; ports are 0 where there are none */
+	__u32 offset;	     /* of the transport header */
 	__u32 fragment_id;
 	__u8 protocol;
 	__u8 fragmented;
@@ -90,16 +87,27 @@ struct transport {
 	__u8 pad;
 };
 
+/* The end that a packet's source is for this host, and the one that its destination is. */
+static __always_inline __u8 *source_end(struct transport *t, int received)
+{
+	return received ? t->key.remote : t->key.local;
+}
+
+static __always_inline __u8 *destination_end(struct transport *t, int received)
+{
+	return received ? t->key.local : t->key.remote;
+}
+
 static __always_inline int parse_ip4(struct __sk_buff *skb, const struct network *n,
-				     struct transport *t)
+				     struct transport *t, int received)
 {
 	struct iphdr ip;
 	__u16 fragment;
 
 	if (bpf_skb_load_bytes(skb, n->offset, &ip, sizeof(ip)) || ip.ihl < 5)
 		return -1;
-	set_mapped(t->source, ip.saddr);
-	set_mapped(t->destination, ip.daddr);
+	set_mapped(source_end(t, received), ip.saddr);
+	set_mapped(destination_end(t, received), ip.daddr);
 	fragment = bpf_ntohs(ip.frag_off) & 0x3fff; /* MF and the offset */
 	t->fragmented = fragment != 0;
 	t->first = !(fragment & 0x1fff);
@@ -118,7 +126,7 @@ struct extension {
 
 /* Walk the extension headers (RFC 8200, 4) to the transport header or the fragment's data. */
 static __always_inline int parse_ip6(struct __sk_buff *skb, const struct network *n,
-				     struct transport *t)
+				     struct transport *t, int received)
 {
 	struct extension ext;
 	struct ipv6hdr ip;
@@ -126,8 +134,8 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, const struct network
 
 	if (bpf_skb_load_bytes(skb, n->offset, &ip, sizeof(ip)))
 		return -1;
-	__builtin_memcpy(t->source, &ip.saddr, 16);
-	__builtin_memcpy(t->destination, &ip.daddr, 16);
+	__builtin_memcpy(source_end(t, received), &ip.saddr, 16);
+	__builtin_memcpy(destination_end(t, received), &ip.daddr, 16);
 	t->protocol = ip.nexthdr;
 	t->offset = n->offset + sizeof(ip);
 	t->first = 1;
@@ -159,21 +167,25 @@ static __always_inline int has_ports(__u8 protocol)
 	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
 }
 
-/* 0, or -1 where the packet is cut short. (Not inline: its stack is not the callers'.) */
+/*
+ * 0, or -1 where the packet is cut short. What the packet tells of the flow is
+ * known in t->key then. (Not inline: its stack is not the callers'.)
+ */
 static __noinline int parse_transport(struct __sk_buff *skb, const struct network *n,
-				      struct transport *t)
+				      struct transport *t, int received)
 {
-	__be16 ports[2];
+	__be16 ports[2] = {};
 
 	__builtin_memset(t, 0, sizeof(*t));
-	if (n->family == 4 ? parse_ip4(skb, n, t) : parse_ip6(skb, n, t))
+	if (n->family == 4 ? parse_ip4(skb, n, t, received) : parse_ip6(skb, n, t, received))
 		return -1;
-	if (!t->first || !has_ports(t->protocol))
-		return 0;
-	if (bpf_skb_load_bytes(skb, t->offset, ports, sizeof(ports)))
+	if (t->first && has_ports(t->protocol) &&
+	    bpf_skb_load_bytes(skb, t->offset, ports, sizeof(ports)))
 		return -1;
-	t->source_port = bpf_ntohs(ports[0]);
-	t->destination_port = bpf_ntohs(ports[1]);
+	key_set_local(&t->key, bpf_ntohs(ports[received ? 1 : 0]));
+	key_set_remote(&t->key, bpf_ntohs(ports[received ? 0 : 1]));
+	if (!t->first) /* a later fragment's ports are not known; 0 is for those without any */
+		t->key.known &= ~(HQ_BIT(HQ_DIM_LOCAL_PORT) | HQ_BIT(HQ_DIM_REMOTE_PORT));
 	return 0;
 }
 
