@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * What a class with a rate delivers, in wire bytes at the far side.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "hostqos.h"
+#include "sockets.h"
+#include "traffic.h"
+
+#define LE   1
+#define AF21 18
+#define EF   46
+
+#define RATE	(24 * MBIT)
+#define SECONDS 4.0
+
+/* Two flows of one class offer 60 mbit together; one of another class runs beside them. */
+struct contest {
+	struct capture *capture;
+	struct udp_load loads[3];
+	int sinks[3];
+};
+
+static void hold_contest(struct testbed *tb, struct contest *contest, const char *policy)
+{
+	static const char *const addresses[] = {FAR4, FAR6, FAR4};
+	static const double rates[] = {30 * MBIT, 30 * MBIT, 4 * MBIT};
+	struct place bulk = near_place(tb, "/bulk"), voice = near_place(tb, "/voice");
+	struct place far = far_place(tb);
+	int i;
+
+	apply(tb, policy);
+	contest->capture = capture_start(tb, tb->far, FAR_IF);
+	for (i = 0; i < 3; i++) {
+		contest->sinks[i] = udp_sink(&far, addresses[i], 7000 + i);
+		contest->loads[i].fd = udp_socket(i < 2 ? &bulk : &voice, addresses[i]);
+		contest->loads[i].rate = rates[i];
+		contest->loads[i].sent = 0;
+		connect_to(contest->loads[i].fd, addresses[i], 7000 + i);
+	}
+	udp_send(contest->loads, 3, SECONDS);
+	for (i = 0; i < 3; i++) {
+		close(contest->sinks[i]);
+		close(contest->loads[i].fd);
+	}
+	/* The sender kept up, or the rate would not have been what held it back. */
+	assert_true(contest->loads[0].sent > 1.2 * RATE / 2 / 8 / FULL_FRAME * SECONDS);
+	assert_true(contest->loads[1].sent > 1.2 * RATE / 2 / 8 / FULL_FRAME * SECONDS);
+	await_packets(contest->capture, FLOW(.to_port = 7002), contest->loads[2].sent);
+	judge(contest->capture, FLOW(.to_port = 7002), EF, contest->loads[2].sent);
+}
+
+static void excess_is_dropped_and_the_rate_delivered(void **state)
+{
+	struct flow bulk = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
+	struct contest contest;
+
+	hold_contest(*state, &contest,
+		     "classes:\n"
+		     "  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } }\n"
+		     "  voice: { dscp: EF, cgroup: @/voice }\n");
+	assert_rate(flow_rate(contest.capture, &bulk, 1, SECONDS - 0.1), 0.99 * RATE, 1.01 * RATE);
+	judge(contest.capture, FLOW(.to_port = 7000), AF21, 1);
+	judge(contest.capture, FLOW(.to_port = 7001), AF21, 1);
+}
+
+static void excess_is_remarked_and_nothing_lost(void **state)
+{
+	struct flow in_profile = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
+	struct contest contest;
+	size_t i, marked;
+
+	hold_contest(
+		*state, &contest,
+		"classes:\n"
+		"  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, exceed: { remark: LE } } }\n"
+		"  voice: { dscp: EF, cgroup: @/voice }\n");
+	assert_rate(flow_rate(contest.capture, &in_profile, 1, SECONDS - 0.1), 0.99 * RATE,
+		    1.01 * RATE);
+	for (i = 0; i < 2; i++) {
+		await_packets(contest.capture, FLOW(.to_port = 7000 + i), contest.loads[i].sent);
+		marked = flow_count(contest.capture,
+				    FLOW(.to_port = 7000 + i, .dsfield = DS_IS(AF21 << 2)));
+		marked += flow_count(contest.capture,
+				     FLOW(.to_port = 7000 + i, .dsfield = DS_IS(LE << 2)));
+		assert_int_equal(marked, contest.loads[i].sent);
+	}
+}
+
+/* 64 KiB hold 43 full frames; at this rate the next takes 0.6 s to earn. */
+static void burst_is_as_deep_as_it_says(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/bulk"), far = far_place(tb), other;
+	int sink = udp_sink(&far, FAR4, 7000), fd;
+	uint64_t start;
+	size_t most;
+
+	apply(tb,
+	      "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 20kbit, burst: 64kb } } }\n");
+	fd = udp_socket(&near, FAR4);
+	connect_to(fd, FAR4, 7000);
+	start = now_ns();
+	udp_burst(fd, 100);
+	close(fd);
+	most = 43 + 1 + (now_ns() - start) / 1e9 * 20000 / 8 / FULL_FRAME;
+	/* What came after it in the same queue tells that all of it has come. */
+	other = near_place(tb, "/other");
+	fd = udp_socket(&other, FAR4);
+	connect_to(fd, FAR4, 7001);
+	send_bytes(fd, 1);
+	await_packets(c, FLOW(.to_port = 7001), 1);
+	await_packets(c, FLOW(.to_port = 7000), 43);
+	assert_in_range(flow_count(c, FLOW(.to_port = 7000)), 43, most);
+	close(fd);
+	close(sink);
+}
+
+static bool use_congestion_control(int fd, const char *name)
+{
+	return !setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, strlen(name));
+}
+
+static void one_tcp_flow(struct testbed *tb, const char *address, const char *algorithm)
+{
+	struct flow data = {.protocol = IPPROTO_TCP, .to_port = 7000, .data = true};
+	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int listener = tcp_listener(&far, address, 7000), client = tcp_socket(&near, address),
+	    server;
+
+	if (!use_congestion_control(client, algorithm)) {
+		if (strcmp(algorithm, "bbr"))
+			fail_msg("no congestion control %s: %s", algorithm, strerror(errno));
+		print_message("this kernel has no bbr\n");
+		goto out;
+	}
+	connect_to(client, address, 7000);
+	server = accept_from(listener);
+	tcp_fill(client, server, SECONDS + 0.2);
+	print_message("%s to %s\n", algorithm, address);
+	assert_rate(flow_rate(c, &data, 0, SECONDS), 0.90 * RATE, 1.01 * RATE);
+	assert_rate(flow_rate(c, &data, 0, 1), 0, 1.1 * RATE);
+	judge(c, FLOW(.protocol = IPPROTO_TCP), AF21, 100);
+	close_with_reset(server);
+out:
+	close(client);
+	close(listener);
+}
+
+/* Without `burst`: the default must suit a TCP flow at this rate. */
+static void one_tcp_flow_gets_its_rate(void **state)
+{
+	static const char *const algorithms[] = {"cubic", "bbr"};
+	struct testbed *tb = *state;
+	size_t i;
+
+	netns_no_segmentation(tb->near, NEAR_IF);
+	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
+	for (i = 0; i < 2; i++) {
+		one_tcp_flow(tb, FAR4, algorithms[i]);
+		one_tcp_flow(tb, FAR6, algorithms[i]);
+	}
+}
+
+/* An accepted connection is paced as well: a server's answer is most of its traffic. */
+static void one_accepted_tcp_flow_gets_its_rate(void **state)
+{
+	struct flow data = {.protocol = IPPROTO_TCP, .from_port = 7000, .data = true};
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct connection tcp;
+
+	netns_no_segmentation(tb->near, NEAR_IF);
+	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
+	tcp = tcp_connection(&far, &near, NEAR4, 7000);
+	tcp_fill(tcp.server, tcp.client, SECONDS + 0.2);
+	assert_rate(flow_rate(c, &data, 0, SECONDS), 0.90 * RATE, 1.01 * RATE);
+	assert_rate(flow_rate(c, &data, 0, 1), 0, 1.1 * RATE);
+	close_with_reset(tcp.client);
+	close(tcp.server);
+	close(tcp.listener);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(excess_is_dropped_and_the_rate_delivered),
+		NET_TEST(excess_is_remarked_and_nothing_lost),
+		NET_TEST(burst_is_as_deep_as_it_says),
+		NET_TEST(one_tcp_flow_gets_its_rate),
+		NET_TEST(one_accepted_tcp_flow_gets_its_rate),
+	};
+
+	return RUN_NET_TESTS(argc, argv, tests);
+}

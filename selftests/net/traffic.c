@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sockets.h"
+#include "traffic.h"
+
+int udp_sink(const struct place *place, const char *address, int port)
+{
+	int fd = udp_socket(place, address);
+
+	bind_to(fd, address, port);
+	set_option(fd, SOL_SOCKET, SO_RCVBUF, 1);
+	return fd;
+}
+
+/* Payload that fills a frame, of the socket's family as it is on the wire. */
+static size_t full_payload(int fd)
+{
+	struct sockaddr_in6 peer;
+	socklen_t size = sizeof(peer);
+	bool ipv6;
+
+	if (getpeername(fd, (void *)&peer, &size))
+		fail_msg("getpeername: %s", strerror(errno));
+	ipv6 = peer.sin6_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr);
+	return FULL_FRAME - 14 - (ipv6 ? 40 : 20) - 8;
+}
+
+static bool send_one(int fd, size_t length)
+{
+	static const char bytes[FULL_FRAME];
+
+	if (send(fd, bytes, length, MSG_DONTWAIT) >= 0)
+		return true;
+	if (errno != EAGAIN && errno != ENOBUFS)
+		fail_msg("send: %s", strerror(errno));
+	return false;
+}
+
+void udp_burst(int fd, size_t count)
+{
+	size_t length = full_payload(fd);
+
+	while (count--)
+		send_one(fd, length);
+}
+
+void udp_send(struct udp_load *loads, size_t count, double seconds)
+{
+	uint64_t start = now_ns();
+	double elapsed, due;
+	size_t i;
+
+	while ((elapsed = (now_ns() - start) / 1e9) < seconds) {
+		for (i = 0; i < count; i++) {
+			size_t length = full_payload(loads[i].fd);
+
+			due = elapsed * loads[i].rate / 8 / FULL_FRAME;
+			while (loads[i].sent < due && send_one(loads[i].fd, length))
+				loads[i].sent++;
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+	}
+}
+
+void tcp_fill(int sender, int receiver, double seconds)
+{
+	struct pollfd ends[] = {{.fd = sender, .events = POLLOUT},
+				{.fd = receiver, .events = POLLIN}};
+	uint64_t end = now_ns() + seconds * 1e9;
+	static char bytes[65536];
+
+	while (now_ns() < end && poll(ends, 2, 100) >= 0) {
+		if (ends[0].revents & POLLOUT)
+			send(sender, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (ends[1].revents & POLLIN)
+			recv(receiver, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if ((ends[0].revents | ends[1].revents) & (POLLERR | POLLHUP))
+			fail_msg("the connection broke");
+	}
+}
+
+uint64_t flow_first_ns(struct capture *c, const struct flow *flow)
+{
+	size_t i;
+
+	capture_read(c);
+	for (i = 0; i < c->count; i++)
+		if (flow_has(flow, &c->packets[i]))
+			return c->packets[i].ns;
+	fail_msg("no packet of the flow");
+	return 0;
+}
+
+double flow_rate(struct capture *c, const struct flow *flow, double from, double to)
+{
+	uint64_t first = flow_first_ns(c, flow), bytes = 0;
+	uint64_t begin = first + from * 1e9, end = first + to * 1e9;
+	size_t i;
+
+	for (i = 0; i < c->count; i++) {
+		const struct packet *p = &c->packets[i];
+
+		if (flow_has(flow, p) && p->ns >= begin && p->ns < end)
+			bytes += p->wire;
+	}
+	return bytes * 8 / (to - from);
+}
