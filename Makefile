@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 # make               build $(O)/hostqos             make test        all tests, after installing what they need
 # make demo          the experiment, likewise       make test-unit   (-bpf, -net, -vm) one kind of tests
-# make bench         costs per packet               make check-format, install, clean
+# make bench         costs per packet               make check, check-format, install, clean
 # V=1 shows the commands; O=DIR builds elsewhere; KERNELS="6.1 6.12" chooses those of test-vm.
 MAKEFLAGS += -rR
 .DELETE_ON_ERROR:
@@ -82,7 +82,7 @@ $(demo): $(O)/demo/%: $(O)/selftests/demo/%.o; $(call link,,$(call pc,--libs lib
 $(bench): $(O)/bench/%: $(O)/selftests/bench/%.o $(O)/loader.a $(O)/policy.a; $(call link)
 
 # Names what is missing, with the package that brings it; setup-* installs it.
-groups	  := build test demo vm bench
+groups	  := build test demo vm bench check
 $(groups:%=tools-%): tools-%:; @selftests/setup.sh --check $*
 $(groups:%=setup-%): setup-%:; @selftests/setup.sh build $*
 
@@ -102,10 +102,11 @@ test-vm-run: $(O)/hostqos $(bpf) $(net); @selftests/vm/test.sh "$(KERNELS)" $(bp
 demo-run: $(O)/hostqos $(demo); @$(SUDO) env PATH="$$PATH" selftests/demo/demo.sh $(O)/hostqos
 bench-run: $(bench); @set -e; for b in $^; do $(SUDO) $$b; done
 
+check: setup-check; @selftests/check/run.sh
 check-format:; @clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 install: $(O)/hostqos; install -D -m 755 $< $(DESTDIR)$(PREFIX)/sbin/hostqos
 clean:; rm -rf $(O)
 
 .PHONY: all test test-all test-unit test-bpf test-net test-vm test-vm-run demo demo-run bench bench-run \
-	check-format install clean $(groups:%=tools-%) $(groups:%=setup-%)
+	check check-format install clean $(groups:%=tools-%) $(groups:%=setup-%)
 -include $(shell find $(O) \( -path $(O)/vm -o -path $(O)/unpacked \) -prune -o -type f -name '*.d' -print 2>/dev/null)

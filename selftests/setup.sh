@@ -36,6 +36,9 @@ vm             busybox-static+   busybox.static        boots it
 vm             cpio              cpio                  packs its first files
 vm             kmod              modprobe              finds the modules of its kernel
 vm             xz-utils          xz                    unpacks them
+check          git               git                   knows the files
+check          clang-format      clang-format          checks the C style
+check          shellcheck        shellcheck            checks the scripts
 '
 
 die() {
