@@ -21,11 +21,11 @@ instance=${cgroup#/hostqos-}
 PATH=$PATH:/usr/sbin:/sbin
 export LC_ALL=C
 
-link_kbit=10000   # the bottleneck
+link_mbit=10      # the bottleneck
 queue_packets=100 # of each precedence: 100 ms of cross traffic
-cross_bit=30000000
+cross_mbit=30
 bursts=4          # of 2 s, with 2 s between, before and after
-media_bit=384k
+media_kbit=384
 media_bytes=480   # payload: 100 packets a second
 control_every=0.2 # seconds between attempts
 control_limit=5   # seconds for one attempt
@@ -95,13 +95,13 @@ schedule_bottleneck() {
 	local precedence class tos rate
 	try tc -n router qdisc add dev bottleneck root handle 1: htb default 10
 	try tc -n router class add dev bottleneck parent 1: classid 1:1 \
-		htb rate ${link_kbit}kbit burst 3kb cburst 3kb quantum 1514
+		htb rate ${link_mbit}mbit burst 3kb cburst 3kb quantum 1514
 	for precedence in 0 1 2 3 4 5 6 7; do
 		class=1$precedence
 		tos=$((precedence << 5))
-		rate=$((link_kbit * (precedence + 1) / 36))kbit
+		rate=$((link_mbit * 1000 * (precedence + 1) / 36))kbit
 		try tc -n router class add dev bottleneck parent 1:1 classid 1:$class \
-			htb rate $rate ceil ${link_kbit}kbit burst 3kb cburst 3kb \
+			htb rate $rate ceil ${link_mbit}mbit burst 3kb cburst 3kb \
 			quantum $((1514 * (precedence + 1)))
 		try tc -n router qdisc add dev bottleneck parent 1:$class pfifo limit $queue_packets
 		try tc -n router filter add dev bottleneck parent 1: protocol ip prio 1 \
@@ -198,12 +198,12 @@ run() { # NAME MEDIA_PREFIX CONTROL_PREFIX
 	await "$server" "listening" "the receiver of the media stream"
 	# Lasts a second longer than the cross traffic, of which nothing is judged.
 	# shellcheck disable=SC2086 # a prefix is several words
-	start_reading sender $media_prefix iperf3 -u -c 198.18.3.2 -b $media_bit \
+	start_reading sender $media_prefix iperf3 -u -c 198.18.3.2 -b ${media_kbit}k \
 		-l $media_bytes -t $((seconds + 1)) --forceflush
 	media=$output
 	await "$media" "connected to" "the media stream"
 
-	in_ns cross "$helpers/burst" 203.0.113.1 9 $cross_bit $bursts >"$folder/phases" &
+	in_ns cross "$helpers/burst" 203.0.113.1 9 ${cross_mbit}000000 $bursts >"$folder/phases" &
 	# shellcheck disable=SC2086
 	set_up_connections $! $control_prefix
 	await_end "$media"
@@ -226,13 +226,13 @@ schedule_bottleneck
 start_web_server
 
 cat <<-EOF
-	Media (UDP, $media_bit bit/s) and a control connection (TCP, tried every $control_every s) share a
-	10 Mbit/s link with $((cross_bit / 1000000)) Mbit/s of cross traffic, 2 s on and 2 s off. The router schedules by
+	Media (UDP, $media_kbit kbit/s) and a control connection (TCP, tried every $control_every s) share a
+	$link_mbit Mbit/s link with $cross_mbit Mbit/s of cross traffic, 2 s on and 2 s off. The router schedules by
 	IP precedence. First $seconds s without hostqos: every packet is best effort.
 EOF
 run without "" ""
 
-sed "s|@CGROUP@|$cgroup|g" "$here/demo.yaml" >/run/demo/demo.yaml || die "cannot write the policy"
+sed "s|/hostqos-demo|$cgroup|" "$here/demo.yaml" >/run/demo/demo.yaml || die "cannot write the policy"
 echo "The same $seconds s with hostqos on the sender, the programs unchanged:"
 hostqos apply /run/demo/demo.yaml
 governed="$hostqos --instance $instance run --class"
