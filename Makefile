@@ -73,13 +73,15 @@ $(call objs,$(wildcard selftests/bpf/*.c selftests/net/*.c)): | tools-test
 $(O)/%.bpf.o: %.bpf.c Makefile | tools-build; $(call run,BPF,$(CLANG) $(bpf_flags) -MMD -MP -c -o $@ $<)
 $(O)/hostqos.bpf.o: $(bpf_src:%.c=$(O)/%.o); $(call run,BPFLINK,$(BPFTOOL) gen object $@ $^)
 $(O)/hostqos.skel.h: $(O)/hostqos.bpf.o; $(call run,SKEL,$(BPFTOOL) gen skeleton $< name hostqos_bpf > $@)
-$(O)/%.skel.h: $(O)/%.bpf.o; $(call run,SKEL,$(BPFTOOL) gen skeleton $< name $(subst .,_,$(basename $(<F:.o=))) > $@)
+# What the tests of single programs load: their entry points and the classifier behind them.
+$(O)/selftests/bpf/%.linked.o: $(O)/selftests/bpf/%.bpf.o $(O)/bpf/classify.bpf.o; $(call run,BPFLINK,$(BPFTOOL) gen object $@ $^)
+$(O)/selftests/bpf/%.skel.h: $(O)/selftests/bpf/%.linked.o; $(call run,SKEL,$(BPFTOOL) gen skeleton $< name $*_bpf > $@)
 
 $(unit): $(O)/%: $(O)/asan/%.o $(O)/asan/policy.a; $(call link,$(sanitize),$(test_libs))
 $(bpf): $(O)/%: $(O)/%.o $(call support_of,bpf) $(O)/loader.a $(O)/policy.a; $(call link,,$(test_libs))
 $(net): $(O)/%: $(O)/%.o $(call support_of,net); $(call link,,$(test_libs))
 $(demo): $(O)/demo/%: $(O)/selftests/demo/%.o; $(call link,,$(call pc,--libs libpcap))
-$(bench): $(O)/bench/%: $(O)/selftests/bench/%.o $(O)/loader.a $(O)/policy.a; $(call link)
+$(bench): $(O)/bench/%: $(O)/selftests/bench/%.o $(call support_of,bpf) $(O)/loader.a $(O)/policy.a; $(call link,,$(test_libs))
 
 # Names what is missing, with the package that brings it; setup-* installs it.
 groups	  := build test demo vm bench check

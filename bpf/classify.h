@@ -64,6 +64,21 @@ static __always_inline struct hq_decision flow_load_decision(const struct hq_flo
 	return u.decision;
 }
 
+/*
+ * A later policy's answer for a socket that lives: a refusal does not cut what
+ * goes on already, it only leaves it without a class.
+ */
+static __always_inline void flow_redecide(struct hq_flow *flow, struct hq_decision decision)
+{
+	struct hq_decision before = flow_load_decision(flow);
+
+	if (!decision.refuse)
+		flow->bits &= ~HQ_FLOW_KEPT;
+	else if (before.generation != decision.generation && !before.refuse)
+		flow->bits |= HQ_FLOW_KEPT;
+	flow_store_decision(flow, decision);
+}
+
 static __always_inline void count_decision(struct hq_decision decision, int refused)
 {
 	__u32 rule = decision.rule, class = decision.class;

@@ -133,7 +133,7 @@ static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const
 
 	key_from_kernel_sock(&key, flow, sk);
 	after = decide(flow, &key, generation);
-	flow_store_decision(flow, after);
+	flow_redecide(flow, after);
 	if (!after.provisional && before.class != after.class)
 		count_decision(after, 0);
 	return before;
@@ -248,7 +248,7 @@ static __always_inline int mark_tcp(struct tcp_sock *tp, struct hq_flow *flow, _
 	const struct hq_header *h = policy_header_of(generation);
 	__u32 overhead = wire_overhead(flow->family == AF_INET ? 4 : 6);
 
-	if (decision.refuse || !class || !h)
+	if (!class || !h)
 		return 0;
 	if (flow->bits & HQ_FLOW_LISTENER)
 		mark_syns(tp, flow, h->features & HQ_FEATURE_INBOUND_DSCP);

@@ -225,6 +225,7 @@ enum hq_flow_bits {
 	HQ_FLOW_DIRECTED = 1 << 3,  /* TCP: the direction is known */
 	HQ_FLOW_ADOPTED = 1 << 4,   /* existed before the first policy */
 	HQ_FLOW_LISTENER = 1 << 5,
+	HQ_FLOW_KEPT = 1 << 6, /* a later policy refuses it; it lived already */
 };
 
 /* `flows`: what a socket carries (socket storage). */
@@ -281,6 +282,8 @@ struct hq_install {
 	__u64 cgroup;	       /* id of the cgroup that the hooks are attached to */
 	char cgroup_path[256]; /* from the cgroup2 mount */
 	char object[72];       /* SHA-256 of the BPF object, hexadecimal */
+	__u32 metered_mark;    /* skb->tc_index of packets that were metered already */
+	__u32 pad;
 };
 
 /* `class_counters` (per CPU), bytes as on the wire at egress. */

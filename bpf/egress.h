@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * tc egress: the authority. Every packet that leaves a governed interface gets
+ * its socket's class here; is metered, marked where the socket's own mark is
+ * not right already, dropped, counted. Other programs on the hook go on after.
+ */
+#ifndef HOSTQOS_BPF_EGRESS_H
+#define HOSTQOS_BPF_EGRESS_H
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "flow.h"
+#include "parse.h"
+#include "meter.h"
+
+#define PASS_ON TC_ACT_UNSPEC /* TCX_NEXT has the same value */
+
+/*
+ * skb->tc_index of a packet that was metered already: a stacked device (VLAN,
+ * macvlan, bond, bridge, tunnel) shows it again. Chosen at random by the
+ * loader, never 0; no other user of tc_index is left in the kernel since 6.3.
+ */
+const volatile __u16 metered_mark = 1;
+
+/*
+ * `fragments`: what became of a datagram's first fragment. The later ones have
+ * no ports, and one datagram has one mark.
+ */
+struct fragment_key {
+	__u8 local[16];
+	__u8 remote[16];
+	__u32 id;
+	__u32 protocol;
+};
+
+struct fragment_fate {
+	struct hq_decision decision;
+	__u32 colour; /* enum colour */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_fate);
+} fragments MAP;
+
+/* A packet on its way through the program. */
+struct packet {
+	struct network net;
+	struct hq_decision decision;
+	__u32 generation;
+	__u32 syn_ack;	/* 1: bears the class's syn_ack DSCP */
+	__u32 datagram; /* 1: of its socket's own protocol, not a tunnel's packet */
+	struct transport transport;
+};
+
+static __always_inline void fragment_key_init(struct fragment_key *key, const struct transport *t)
+{
+	__builtin_memcpy(key->local, t->key.local, 16);
+	__builtin_memcpy(key->remote, t->key.remote, 16);
+	key->id = t->fragment_id;
+	key->protocol = t->protocol;
+}
+
+static __noinline struct fragment_fate *fragment_find(const struct packet *p)
+{
+	struct fragment_key key;
+
+	if (!p->datagram || !p->transport.fragmented || p->transport.first)
+		return NULL;
+	fragment_key_init(&key, &p->transport);
+	return bpf_map_lookup_elem(&fragments, &key);
+}
+
+static __noinline void fragment_remember(const struct packet *p, __u32 colour)
+{
+	struct fragment_fate fate = {.decision = p->decision, .colour = colour};
+	struct fragment_key key;
+
+	if (!p->datagram || !p->transport.fragmented || !p->transport.first)
+		return;
+	fragment_key_init(&key, &p->transport);
+	bpf_map_update_elem(&fragments, &key, &fate, BPF_ANY);
+}
+
+static __always_inline enum colour colour_of(const struct packet *p, const struct hq_class *class,
+					     __u32 bytes)
+{
+	struct fragment_fate *fate;
+	enum colour colour;
+
+	if (!class->egress.rate)
+		return GREEN;
+	fate = class->exceed == HQ_EXCEED_REMARK ? fragment_find(p) : NULL;
+	colour = meter_charge(&class->egress, p->decision.class, bytes);
+	return fate ? fate->colour : colour;
+}
+
+/* Meter, count, mark. Returns the verdict for tc. */
+static __always_inline int condition(struct __sk_buff *skb, const struct packet *p)
+{
+	const struct hq_class *class = policy_class_of(p->generation, p->decision.class);
+	struct hq_class_counters *count = class_counters_of(p->decision.class);
+	__u32 bytes = skb->wire_len, segments = skb->gso_segs ?: 1;
+	enum colour colour;
+	__u8 dscp;
+
+	if (!class || !class->defined || !count) {
+		fault(HQ_FAULT_CLASS);
+		return PASS_ON;
+	}
+	colour = colour_of(p, class, bytes);
+	fragment_remember(p, colour);
+	dscp = p->syn_ack ? class->syn_ack : class->dscp;
+	if (colour == RED) {
+		count->exceed_packets += segments;
+		count->exceed_bytes += bytes;
+		if (class->exceed == HQ_EXCEED_DROP)
+			return TC_ACT_SHOT;
+		dscp = class->exceed_dscp;
+	}
+	count->packets += segments;
+	count->bytes += bytes;
+	skb->tc_index = metered_mark;
+	if (class->priority != HQ_KEEP)
+		skb->priority = class->priority;
+	if (dscp == HQ_KEEP || dscp == hq_dscp(p->net.dsfield))
+		return PASS_ON;
+	if (rewrite_dscp(skb, &p->net, dscp))
+		fault(HQ_FAULT_REWRITE);
+	else
+		count->marked++;
+	return PASS_ON;
+}
+
+/* A datagram of a socket without one remote end, by its own destination. */
+static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
+							  struct hq_flow *flow, struct packet *p)
+{
+	struct fragment_fate *fate = fragment_find(p);
+	struct flow_key *key = &p->transport.key;
+
+	if (fate && fate->decision.generation == p->generation)
+		return fate->decision;
+	key_set_direction(key, datagram_direction(flow, 0));
+	key_set_inbound_dscp(key,
+			     peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
+	return decide(flow, key, p->generation);
+}
+
+/* A connection's or connected socket's class, found again: a reload, or more is known now. */
+static __always_inline struct hq_decision
+decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *sk, struct packet *p)
+{
+	struct flow_key *key = &p->transport.key;
+	struct hq_decision decision;
+
+	key_from_sock(key, flow, sk);
+	if (flow->protocol == IPPROTO_TCP) {
+		key_set_inbound_dscp(key, flow->bits & HQ_FLOW_INBOUND ? flow->inbound_dscp
+								       : HQ_DSCP_NONE);
+	} else {
+		key_set_direction(key, HQ_OUTBOUND);
+		key_set_inbound_dscp(
+			key, peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
+	}
+	decision = decide(flow, key, p->generation);
+	flow_redecide(flow, decision);
+	count_decision(decision, decision.refuse);
+	return decision;
+}
+
+/*
+ * Does the socket's one remote end hold for this packet? Not for a socket that
+ * is not connected, that was disconnected (connect() to AF_UNSPEC runs no
+ * hook), or that sent this datagram elsewhere (sendto()).
+ */
+static __always_inline int goes_to_peer(const struct hq_flow *flow, struct bpf_sock *sk,
+					const struct transport *t)
+{
+	__u8 remote[16] __attribute__((aligned(8)));
+
+	if (!(flow->bits & HQ_FLOW_CONNECTED) || !sk->dst_port)
+		return 0;
+	if (t->first && has_ports(t->protocol) && t->key.remote_port != bpf_ntohs(sk->dst_port))
+		return 0;
+	sock_remote(sk, remote);
+	return same_address(remote, t->key.remote);
+}
+
+/* 1 where the packet has a class, in p->decision. */
+static __always_inline int classify_sent(struct __sk_buff *skb, struct bpf_sock *sk,
+					 struct hq_flow *flow, struct packet *p)
+{
+	if (flow->protocol != IPPROTO_TCP) {
+		if (parse_transport(skb, &p->net, &p->transport, 0)) {
+			fault(HQ_FAULT_PARSE);
+			return 0;
+		}
+		p->datagram = p->transport.protocol == flow->protocol;
+		if (p->datagram && !goes_to_peer(flow, sk, &p->transport)) {
+			p->decision = decide_datagram(skb, flow, p);
+			return 1;
+		}
+	}
+	p->decision = flow_load_decision(flow);
+	if (p->decision.generation != p->generation || p->decision.provisional)
+		p->decision = decide_connected(skb, flow, sk, p);
+	if (flow->bits & HQ_FLOW_KEPT)
+		p->decision.refuse = 0;
+	return 1;
+}
+
+/* A SYN-ACK: the request's listener has the identity, the packet the addresses. */
+static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet *p)
+{
+	struct tcp_request_sock *request;
+	struct bpf_sock *listener, *sk = skb->sk;
+	struct flow_key *key = &p->transport.key;
+	struct hq_flow *flow;
+
+	if (!sk)
+		return 0;
+	listener = bpf_get_listener_sock(sk);
+	flow = listener ? flow_of(listener) : NULL;
+	if (!flow)
+		return 0;
+	if (parse_transport(skb, &p->net, &p->transport, 0)) {
+		fault(HQ_FAULT_PARSE);
+		return 0;
+	}
+	key_set_direction(key, HQ_INBOUND);
+	request = bpf_skc_to_tcp_request_sock(sk);
+	key_set_inbound_dscp(key, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
+	p->decision = decide(flow, key, p->generation);
+	p->syn_ack = 1;
+	return 1;
+}
+
+/*
+ * What the kernel's control socket sends in a live socket's name: a RST after
+ * data for a closed end (tcp_v4_send_reset()). A TIME_WAIT's ACK has the
+ * connection's mark from the kernel; a RST for a closed port is nobody's.
+ */
+static __noinline int classify_reset(struct __sk_buff *skb, struct packet *p)
+{
+	const struct flow_key *key = &p->transport.key;
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *found, *sk;
+	struct hq_flow *flow = NULL;
+	__u32 size;
+
+	if (parse_transport(skb, &p->net, &p->transport, 0) || p->transport.protocol != IPPROTO_TCP)
+		return 0;
+	if (p->net.family == 4) {
+		tuple.ipv4.saddr = ((__u32 *)key->remote)[3];
+		tuple.ipv4.daddr = ((__u32 *)key->local)[3];
+		tuple.ipv4.sport = bpf_htons(key->remote_port);
+		tuple.ipv4.dport = bpf_htons(key->local_port);
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, key->remote, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, key->local, 16);
+		tuple.ipv6.sport = bpf_htons(key->remote_port);
+		tuple.ipv6.dport = bpf_htons(key->local_port);
+		size = sizeof(tuple.ipv6);
+	}
+	found = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!found)
+		return 0;
+	sk = bpf_sk_fullsock(found);
+	if (sk && sk->state != TCP_LISTEN)
+		flow = flow_of(sk);
+	if (flow)
+		p->decision = flow_load_decision(flow);
+	bpf_sk_release(found);
+	return flow && p->decision.generation == p->generation;
+}
+
+static __always_inline int classify_packet(struct __sk_buff *skb, struct packet *p)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct hq_flow *flow;
+
+	if (!sk) /* tcp_v6_send_response() gives its packets no socket */
+		return classify_reset(skb, p);
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return classify_syn_ack(skb, p);
+	flow = flow_of(sk);
+	if (flow)
+		return classify_sent(skb, sk, flow, p);
+	return sk->type == SOCK_RAW && sk->protocol == IPPROTO_TCP && classify_reset(skb, p);
+}
+
+/* Came in at an interface, and has no socket here. */
+static __always_inline int is_forwarded(struct __sk_buff *skb)
+{
+	return !skb->sk && skb->ingress_ifindex;
+}
+
+static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
+{
+	struct packet p = {.generation = active_generation()};
+	int err;
+
+	if (!p.generation || skb->tc_index == metered_mark || is_forwarded(skb))
+		return PASS_ON;
+	err = parse_network(skb, l2, &p.net);
+	if (err) {
+		if (err < 0)
+			fault(HQ_FAULT_PARSE);
+		return PASS_ON;
+	}
+	if (!classify_packet(skb, &p))
+		return PASS_ON;
+	if (p.decision.refuse && !p.decision.provisional) {
+		count_decision(p.decision, 1);
+		return TC_ACT_SHOT;
+	}
+	return condition(skb, &p);
+}
+
+#endif

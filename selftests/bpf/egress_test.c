@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+/*
+ * tc egress, packet by packet, judged by the bytes that come out.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <netinet/in.h>
+#include <linux/pkt_cls.h>
+
+#include <cmocka.h>
+
+#include "packet.h"
+#include "run.h"
+
+#define EF   46
+#define AF41 34
+#define LE   1
+
+static const char policy[] = "hostqos: 1\n"
+			     "classes:\n"
+			     "  voice: { dscp: EF, priority: 6 }\n"
+			     "  video: { dscp: AF41 }\n"
+			     "  asis: { dscp: keep }\n"
+			     "  tight: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb } }\n"
+			     "  softer: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb,"
+			     " exceed: { remark: LE } } }\n"
+			     "rules:\n"
+			     "  - { match: { protocol: udp, remote_port: 5060 }, class: voice }\n"
+			     "  - { match: { remote: [198.51.100.7, '2001:db8:7::/48'] },"
+			     " class: video }\n"
+			     "  - { match: { remote_port: 6666 }, class: softer }\n"
+			     "  - { match: { remote_port: 25 }, refuse: true }\n";
+
+static struct governed *g;
+
+static int load(void **state)
+{
+	(void)state;
+	g = run_load(policy);
+	return 0;
+}
+
+static int unload(void **state)
+{
+	(void)state;
+	run_unload(g);
+	return 0;
+}
+
+static struct run run_one(enum run_program program, const struct built *b)
+{
+	struct run r = {.packet = b->bytes, .length = b->length};
+
+	run_program(g, program, &r);
+	return r;
+}
+
+static struct run send_as(const char *class_name, const struct packet_spec *spec, struct built *b)
+{
+	struct hq_flow flow = run_tcp_flow(g, class_name);
+
+	run_give(g, &flow);
+	packet_build(b, spec);
+	return run_one(RUN_GOVERNED, b);
+}
+
+static struct run send_datagram(const struct packet_spec *spec, struct built *b)
+{
+	struct hq_flow flow = run_udp_flow();
+
+	run_give(g, &flow);
+	packet_build(b, spec);
+	return run_one(RUN_GOVERNED, b);
+}
+
+/* Nothing but the DS field and the checksum differs, and the checksum is right. */
+static void assert_only_marked(const struct built *b, const struct run *r, uint8_t dsfield)
+{
+	uint8_t expected[sizeof(b->bytes)];
+	uint8_t *ip = expected + b->network;
+
+	assert_int_equal(r->verdict, TC_ACT_UNSPEC);
+	assert_int_equal(r->out_length, b->length);
+	memcpy(expected, b->bytes, b->length);
+	assert_int_equal(packet_dsfield(b, r->out), dsfield);
+	if (ip[0] >> 4 == 4) {
+		assert_true(packet_checksum_right(b, r->out));
+		ip[1] = dsfield;
+		memcpy(ip + 10, r->out + b->network + 10, 2);
+	} else {
+		ip[0] = 0x60 | dsfield >> 4;
+		ip[1] = (uint8_t)(dsfield << 4) | (ip[1] & 0x0f);
+	}
+	assert_memory_equal(r->out, expected, b->length);
+}
+
+static void check_marked(struct packet_spec spec)
+{
+	struct built b;
+	struct run r;
+	uint8_t ecn;
+
+	spec.protocol = IPPROTO_TCP;
+	spec.payload = 100;
+	for (spec.family = 4; spec.family <= 6; spec.family += 2) {
+		for (ecn = 0; ecn < 4; ecn++) {
+			spec.dsfield = 10 << 2 | ecn;
+			r = send_as("video", &spec, &b);
+			assert_only_marked(&b, &r, AF41 << 2 | ecn);
+		}
+	}
+}
+
+static void marks_and_keeps_ecn_and_flow_label(void **state)
+{
+	(void)state;
+	check_marked((struct packet_spec){.flow_label = 0xabcde});
+}
+
+static void marks_behind_vlan_tags(void **state)
+{
+	(void)state;
+	check_marked((struct packet_spec){.vlan_tags = 1});
+	check_marked((struct packet_spec){.vlan_tags = 2});
+}
+
+static void marks_with_options_and_extension_headers(void **state)
+{
+	(void)state;
+	check_marked((struct packet_spec){.options = 4, .extensions = 1});
+	check_marked((struct packet_spec){.options = 40, .extensions = 3});
+}
+
+static void right_mark_is_not_rewritten(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .dsfield = AF41 << 2};
+	__u64 marked = run_counters(g, "video").marked;
+	struct built b;
+	struct run r = send_as("video", &spec, &b);
+
+	(void)state;
+	assert_only_marked(&b, &r, AF41 << 2);
+	assert_int_equal(run_counters(g, "video").marked, marked);
+}
+
+static void keep_leaves_the_packet(void **state)
+{
+	struct packet_spec spec = {.family = 6, .protocol = IPPROTO_TCP, .dsfield = 0xff};
+	struct built b;
+	struct run r = send_as("asis", &spec, &b);
+
+	(void)state;
+	assert_only_marked(&b, &r, 0xff);
+}
+
+static void priority_is_set(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP};
+	struct built b;
+
+	(void)state;
+	assert_int_equal(send_as("voice", &spec, &b).priority, 6);
+	assert_int_equal(send_as("video", &spec, &b).priority, 0);
+}
+
+static void ungoverned_is_untouched(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .dsfield = 0x29};
+	struct built b;
+	struct run r;
+
+	(void)state;
+	packet_build(&b, &spec);
+	r = run_one(RUN_UNGOVERNED, &b);
+	assert_only_marked(&b, &r, 0x29);
+	assert_int_equal(r.tc_index, 0);
+}
+
+static void other_protocols_are_untouched(void **state)
+{
+	struct hq_flow flow = run_tcp_flow(g, "video");
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP};
+	struct built b;
+	struct run r;
+
+	(void)state;
+	run_give(g, &flow);
+	packet_build(&b, &spec);
+	b.bytes[12] = 0x08;
+	b.bytes[13] = 0x06; /* ARP */
+	r = run_one(RUN_GOVERNED, &b);
+	assert_int_equal(r.verdict, TC_ACT_UNSPEC);
+	assert_memory_equal(r.out, b.bytes, b.length);
+}
+
+/* A header cut short anywhere passes as it is; never a crash, never a drop. */
+static void truncated_headers_pass(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_UDP, .destination_port = 5060};
+	__u64 faults = run_faults(g, HQ_FAULT_PARSE);
+	struct built b;
+	struct run r;
+	unsigned int whole;
+
+	(void)state;
+	for (spec.family = 4; spec.family <= 6; spec.family += 2) {
+		packet_build(&b, &spec);
+		for (whole = b.length; b.length > b.network; b.length--) {
+			struct hq_flow flow = run_udp_flow();
+
+			run_give(g, &flow);
+			r = run_one(RUN_GOVERNED, &b);
+			assert_int_equal(r.verdict, TC_ACT_UNSPEC);
+			if (b.length < whole - 4)
+				assert_memory_equal(r.out, b.bytes, b.length);
+		}
+	}
+	assert_true(run_faults(g, HQ_FAULT_PARSE) > faults);
+}
+
+static void wrong_version_passes(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP};
+	struct hq_flow flow = run_tcp_flow(g, "video");
+	struct built b;
+	struct run r;
+
+	(void)state;
+	packet_build(&b, &spec);
+	b.bytes[b.network] = 0x75;
+	run_give(g, &flow);
+	r = run_one(RUN_GOVERNED, &b);
+	assert_int_equal(r.verdict, TC_ACT_UNSPEC);
+	assert_memory_equal(r.out, b.bytes, b.length);
+}
+
+static void datagram_goes_by_its_own_destination(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_UDP, .destination_port = 5060};
+	struct built b;
+	struct run r;
+
+	(void)state;
+	r = send_datagram(&spec, &b);
+	assert_only_marked(&b, &r, EF << 2);
+	spec.destination_port = 9;
+	spec.destination = "198.51.100.7";
+	r = send_datagram(&spec, &b);
+	assert_only_marked(&b, &r, AF41 << 2);
+	spec.family = 6;
+	spec.destination = "2001:db8:7::5";
+	spec.extensions = 2;
+	r = send_datagram(&spec, &b);
+	assert_only_marked(&b, &r, AF41 << 2);
+	spec.destination = NULL;
+	r = send_datagram(&spec, &b);
+	assert_only_marked(&b, &r, 0);
+}
+
+static void refused_datagram_is_dropped(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_UDP, .destination_port = 25};
+	struct built b;
+
+	(void)state;
+	assert_int_equal(send_datagram(&spec, &b).verdict, TC_ACT_SHOT);
+}
+
+/* The later fragments have no ports; they follow the first by the datagram's id. */
+static void fragments_follow_the_first(void **state)
+{
+	struct packet_spec spec = {.protocol = IPPROTO_UDP,
+				   .destination_port = 5060,
+				   .fragment_id = 77,
+				   .payload = 512};
+	struct built b;
+	struct run r;
+
+	(void)state;
+	for (spec.family = 4; spec.family <= 6; spec.family += 2) {
+		for (spec.fragment = 1; spec.fragment <= 2; spec.fragment++) {
+			if (spec.fragment == 2) /* data where the ports would be */
+				spec.destination_port = 25;
+			r = send_datagram(&spec, &b);
+			assert_only_marked(&b, &r, EF << 2);
+		}
+		spec.destination_port = 5060;
+	}
+}
+
+/* One datagram has one mark, also where the bucket runs dry within it. */
+static void fragments_share_the_colour(void **state)
+{
+	struct packet_spec spec = {.family = 4,
+				   .protocol = IPPROTO_UDP,
+				   .destination_port = 6666,
+				   .fragment_id = 5,
+				   .fragment = 1,
+				   .payload = 1400};
+	unsigned int i;
+	struct built b;
+	struct run r;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		r = send_datagram(&spec, &b);
+		assert_only_marked(&b, &r, AF41 << 2);
+		spec.fragment = 2;
+	}
+	spec.fragment_id++;
+	spec.fragment = 1;
+	for (i = 0; i < 3; i++) {
+		r = send_datagram(&spec, &b);
+		assert_only_marked(&b, &r, LE << 2);
+		spec.fragment = 2;
+	}
+}
+
+/* 3 kB of burst at 8 kbit/s: two full frames pass, then nothing for a second. */
+static void dropper_drops_what_exceeds(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .payload = 1472};
+	struct hq_class_counters before = run_counters(g, "tight"), after;
+	struct built b;
+	unsigned int i, dropped = 0;
+
+	(void)state;
+	for (i = 0; i < 10; i++)
+		dropped += send_as("tight", &spec, &b).verdict == TC_ACT_SHOT;
+	after = run_counters(g, "tight");
+	assert_int_equal(dropped, 8);
+	assert_int_equal(after.packets - before.packets, 2);
+	assert_int_equal(after.bytes - before.bytes, 2 * b.length);
+	assert_int_equal(after.exceed_packets - before.exceed_packets, 8);
+	assert_int_equal(after.exceed_bytes - before.exceed_bytes, 8 * b.length);
+}
+
+/* A GSO packet is charged by what its segments are on the wire, and counted by them. */
+static void gso_is_charged_by_wire_length(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .payload = 2000};
+	struct hq_class_counters before = run_counters(g, "video"), after;
+	struct hq_flow flow = run_tcp_flow(g, "video");
+	struct built b;
+	struct run r;
+
+	(void)state;
+	packet_build(&b, &spec);
+	r = (struct run){
+		.packet = b.bytes, .length = b.length, .wire_length = 5000, .gso_segments = 4};
+	run_give(g, &flow);
+	run_program(g, RUN_GOVERNED, &r);
+	after = run_counters(g, "video");
+	assert_only_marked(&b, &r, AF41 << 2);
+	assert_int_equal(after.packets - before.packets, 4);
+	assert_int_equal(after.bytes - before.bytes, 5000);
+}
+
+/* The mark of the first pass is on the packet; a second device's pass leaves it alone. */
+static void packet_says_that_it_was_metered(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP};
+	struct built b;
+	struct run r = send_as("video", &spec, &b);
+
+	(void)state;
+	assert_int_not_equal(r.tc_index, 0);
+}
+
+/* A class id that no policy defines lets traffic pass, and is counted. */
+static void unknown_class_fails_open(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .dsfield = 7};
+	struct hq_flow flow = run_tcp_flow(g, "video");
+	__u64 faults = run_faults(g, HQ_FAULT_CLASS);
+	struct built b;
+	struct run r;
+
+	(void)state;
+	flow.decision.class = HQ_MAX_CLASSES - 1;
+	run_give(g, &flow);
+	packet_build(&b, &spec);
+	r = run_one(RUN_GOVERNED, &b);
+	assert_only_marked(&b, &r, 7);
+	assert_int_equal(run_faults(g, HQ_FAULT_CLASS), faults + 1);
+}
+
+/* Of an older generation: decided again, from the identity that the flow keeps. */
+static void older_generation_is_decided_again(void **state)
+{
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .dsfield = 7};
+	struct hq_flow flow = run_tcp_flow(g, "video");
+	struct built b;
+	struct run r;
+
+	(void)state;
+	flow.decision.generation = 0;
+	run_give(g, &flow);
+	packet_build(&b, &spec);
+	r = run_one(RUN_GOVERNED, &b);
+	assert_only_marked(&b, &r, 7); /* no rule matches a socket without a peer: default */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(marks_and_keeps_ecn_and_flow_label),
+		cmocka_unit_test(marks_behind_vlan_tags),
+		cmocka_unit_test(marks_with_options_and_extension_headers),
+		cmocka_unit_test(right_mark_is_not_rewritten),
+		cmocka_unit_test(keep_leaves_the_packet),
+		cmocka_unit_test(priority_is_set),
+		cmocka_unit_test(ungoverned_is_untouched),
+		cmocka_unit_test(other_protocols_are_untouched),
+		cmocka_unit_test(truncated_headers_pass),
+		cmocka_unit_test(wrong_version_passes),
+		cmocka_unit_test(datagram_goes_by_its_own_destination),
+		cmocka_unit_test(refused_datagram_is_dropped),
+		cmocka_unit_test(fragments_follow_the_first),
+		cmocka_unit_test(fragments_share_the_colour),
+		cmocka_unit_test(dropper_drops_what_exceeds),
+		cmocka_unit_test(gso_is_charged_by_wire_length),
+		cmocka_unit_test(packet_says_that_it_was_metered),
+		cmocka_unit_test(unknown_class_fails_open),
+		cmocka_unit_test(older_generation_is_decided_again),
+	};
+
+	return cmocka_run_group_tests_name("egress", tests, load, unload);
+}
