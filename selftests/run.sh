@@ -65,15 +65,17 @@ run() {
 }
 
 as_root() {
+	local status program
 	if [ "$(id -u)" = 0 ]; then
 		for program; do
 			run "$program"
 		done
 	else
 		${SUDO:-sudo} env CI="${CI:-}" PATH="$PATH" HOSTQOS="${HOSTQOS:-}" HOSTQOS_SLOW="$slow" \
-			HOSTQOS_WHERE="$where" selftests/run.sh --root "$@" | tee "$log"
+			HOSTQOS_WHERE="$where" selftests/run.sh --root "$@" | tee "$log" | sed -u "\$d"
+		status=${PIPESTATUS[0]}
 		tail -n 1 "$log" >>"$results"
-		[ "${PIPESTATUS[0]}" = 0 ] || grep -q ' [1-9][0-9]* failed' "$results" ||
+		[ "$status" = 0 ] || tail -n 1 "$log" | grep -q ' [1-9][0-9]* failed' ||
 			echo "0 passed, 1 failed" >>"$results"
 	fi
 }

@@ -80,7 +80,10 @@ update() {
 }
 
 know_packages() {
-	apt-cache show "$@" >/dev/null 2>&1 || update
+	local package
+	for package; do
+		apt-cache show "$package" >/dev/null 2>&1 || { update; return; }
+	done
 }
 
 install_packages() {
