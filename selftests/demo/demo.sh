@@ -33,6 +33,8 @@ for tool in ip tc nsenter unshare setpriv tcpdump iperf3 curl nginx; do
 		die "$tool is missing: install iproute2 util-linux tcpdump iperf3 curl nginx"
 done
 
+unshare --mount --pid --fork true || die "namespaces cannot be made here: is this a container?"
+
 cgroup_mount=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)
 [ -n "$cgroup_mount" ] || die "no cgroup2 file system is mounted: mount -t cgroup2 none /sys/fs/cgroup"
 cgroup=/hostqos-demo-$$
@@ -77,9 +79,11 @@ done
 mkdir "$cgroup_mount$cgroup" || die "cannot make the cgroup $cgroup_mount$cgroup"
 
 # A session of its own: Ctrl-C reaches this script alone, which ends the rest.
+# When the experiment is killed, unshare 2.38 complains that it cannot unblock
+# SIGKILL; the experiment itself writes its errors to descriptor 3.
 setpriv --pdeathsig KILL setsid \
 	unshare --mount --pid --fork --kill-child --mount-proc \
-	"$here/experiment.sh" "$hostqos" "$helpers" "$cgroup" &
+	"$here/experiment.sh" "$hostqos" "$helpers" "$cgroup" 3>&2 2>/dev/null &
 experiment=$!
 wait "$experiment"
 status=$?

@@ -14,6 +14,7 @@
 # the router's link to the receiver carries 10 Mbit/s and schedules by the IP
 # precedence, the upper three bits of the DSCP.
 set -u
+exec 2>&3 3>&-
 
 hostqos=$1 helpers=$2 cgroup=$3
 here=$(dirname "$0")
