@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "adopt.h"
+#include "log.h"
+#include "sockets.h"
+
+static void tell_refused(struct adoption *result, const struct hq_socket *s, int err)
+{
+	struct json_object *o = json_object_new_object();
+	char text[ENDPOINT];
+
+	json_object_object_add(o, "protocol",
+			       json_object_new_string(protocol_text(s->flow.protocol)));
+	json_object_object_add(
+		o, "local", json_object_new_string(endpoint_text(text, s->local, s->local_port)));
+	json_object_object_add(
+		o, "remote",
+		json_object_new_string(endpoint_text(text, s->remote, s->remote_port)));
+	json_object_object_add(o, "pid", json_object_new_int64(s->pid));
+	json_object_object_add(o, "error", json_object_new_string(strerror(-err)));
+	json_object_array_add(result->refused, o);
+}
+
+/* Is this the first record of its socket? They are sorted by cookie. */
+static bool first_of_socket(const struct sockets *all, size_t i)
+{
+	return !i || all->list[i - 1].cookie != all->list[i].cookie;
+}
+
+static bool is_refused(const struct hq_decision *decision)
+{
+	return decision->refuse && !decision->provisional;
+}
+
+/* What the socket was before the first pass that saw it, and what it is now. */
+static void tell(struct adoption *result, const struct hq_socket *s)
+{
+	const struct hq_decision *now = &s->flow.decision;
+	__u16 before = s->before.generation ? s->before.class : HQ_CLASS_DEFAULT;
+
+	if (is_refused(now))
+		result->kept++;
+	else if (now->class != before)
+		result->moved++;
+}
+
+/* Sockets of other protocols than TCP: classified by the iterator, marked here. */
+static void mark_held(struct adoption *result, const struct instance *in,
+		      const struct hq_class *classes, const struct sockets *held)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < held->count; i++) {
+		const struct hq_socket *s = &held->list[i];
+
+		if (s->flow.protocol == IPPROTO_TCP || !first_of_socket(held, i))
+			continue;
+		tell(result, s);
+		/* What would be refused is left as it is. */
+		err = is_refused(&s->flow.decision)
+			      ? 0
+			      : socket_mark(in, s, &classes[s->flow.decision.class]);
+		if (err)
+			tell_refused(result, s, err);
+	}
+}
+
+/* TCP of this network namespace: classified and marked by the iterator. */
+static int mark_tcp(struct adoption *result, const struct instance *in)
+{
+	struct sockets tcp;
+	size_t i;
+	int err = sockets_read(&tcp, in, "tcp_sockets");
+
+	if (err)
+		return err;
+	for (i = 0; i < tcp.count; i++) {
+		if (!first_of_socket(&tcp, i))
+			continue;
+		tell(result, &tcp.list[i]);
+		if (tcp.list[i].error)
+			tell_refused(result, &tcp.list[i], tcp.list[i].error);
+	}
+	sockets_free(&tcp);
+	return 0;
+}
+
+/* The same in the network namespace of another process. */
+static int mark_tcp_of(struct adoption *result, const struct instance *in, __u32 pid)
+{
+	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int process = syscall(SYS_pidfd_open, pid, 0);
+	int err = 0;
+
+	/* A process that has ended holds no sockets. */
+	if (own >= 0 && process >= 0 && !setns(process, CLONE_NEWNET)) {
+		err = mark_tcp(result, in);
+		if (setns(own, CLONE_NEWNET))
+			err = fail(-errno, "cannot return to the own network namespace");
+	}
+	if (own >= 0)
+		close(own);
+	if (process >= 0)
+		close(process);
+	return err;
+}
+
+static bool is_foreign_tcp(const struct hq_socket *s, __u32 own)
+{
+	return s->flow.protocol == IPPROTO_TCP && s->netns != own;
+}
+
+/* Each network namespace in which some process holds a TCP socket, once. */
+static int mark_tcp_elsewhere(struct adoption *result, const struct instance *in,
+			      const struct sockets *held)
+{
+	__u32 own = own_netns();
+	size_t i, j;
+	int err = 0;
+
+	for (i = 0; i < held->count && !err; i++) {
+		const struct hq_socket *s = &held->list[i];
+
+		if (!is_foreign_tcp(s, own))
+			continue;
+		for (j = 0; j < i; j++)
+			if (is_foreign_tcp(&held->list[j], own) && held->list[j].netns == s->netns)
+				break;
+		if (j == i)
+			err = mark_tcp_of(result, in, s->pid);
+	}
+	return err;
+}
+
+int adopt(struct adoption *result, const struct instance *in, const struct hq_class *classes)
+{
+	struct sockets held;
+	int err;
+
+	memset(result, 0, sizeof(*result));
+	err = sockets_read(&held, in, "process_sockets");
+	if (err)
+		return err;
+	result->refused = json_object_new_array();
+	mark_held(result, in, classes, &held);
+	err = mark_tcp(result, in);
+	if (!err)
+		err = mark_tcp_elsewhere(result, in, &held);
+	sockets_free(&held);
+	if (err)
+		adoption_free(result);
+	return err;
+}
+
+void adoption_free(struct adoption *result)
+{
+	json_object_put(result->refused);
+	memset(result, 0, sizeof(*result));
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Live sockets and a policy that has just come into force: each is classified
+ * again and gets its class's marks, or its own back.
+ */
+#ifndef HOSTQOS_LOADER_ADOPT_H
+#define HOSTQOS_LOADER_ADOPT_H
+
+#include "instance.h"
+
+struct json_object;
+
+struct adoption {
+	size_t moved;		     /* changed their class */
+	size_t kept;		     /* a rule would refuse them, had they not lived already */
+	struct json_object *refused; /* array: sockets that did not take their marks, and why */
+};
+
+/*
+ * `classes` of the policy in force. What fails for a socket is told in the
+ * result; 0, or -errno, reported, where the pass as a whole could not be made.
+ */
+int adopt(struct adoption *result, const struct instance *in, const struct hq_class *classes);
+void adoption_free(struct adoption *result);
+
+#endif

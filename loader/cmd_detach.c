@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * detach: the policy that leaves everything alone comes into force and live
+ * sockets get their own marks back; then all that apply made goes. What cannot
+ * be done on a damaged installation is said and skipped: it goes all the same.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "adopt.h"
+#include "egress.h"
+#include "force.h"
+#include "links.h"
+#include "log.h"
+#include "output.h"
+#include "source.h"
+#include "verbs.h"
+
+#define EMPTY_POLICY "hostqos: 1\n"
+
+static int give_back(const struct instance *in, struct adoption *adoption)
+{
+	struct in_force old = {};
+	struct source empty = {};
+	struct tables tables;
+	__u32 generation;
+	int err = in_force_read(in, &old);
+
+	if (err || !old.generation)
+		return err;
+	generation = old.generation;
+	err = source_parse(&empty, "detach", EMPTY_POLICY, strlen(EMPTY_POLICY));
+	if (!err)
+		err = source_compile(&empty, &old, policy_exe_stat);
+	if (!err)
+		err = force_flip(in, &empty, &old, &tables, &generation);
+	if (!err) {
+		err = adopt(adoption, in, empty.image->classes);
+		tables_close(&tables);
+	}
+	source_free(&empty);
+	in_force_free(&old);
+	return err;
+}
+
+/* Filters of a clsact qdisc can be reached in their own network namespace only. */
+static void enter_netns(const struct instance *in)
+{
+	struct hq_install install;
+
+	if (!instance_install(in, &install) && netns_enter(install.netns))
+		log_warning("no process is left in the network namespace that this instance "
+			    "governed; tc filters there, if any, stay until it goes");
+}
+
+static int remove_all(struct instance *in, struct adoption *adoption)
+{
+	int err = links_recover(in);
+
+	if (!err)
+		err = instance_open(in);
+	if (!err) {
+		enter_netns(in);
+		if (give_back(in, adoption))
+			log_warning("live sockets keep the marks that they have");
+	} else if (err == -ENOENT) {
+		err = 0;
+	}
+	return err ? err : force_remove(in);
+}
+
+static void print_result(const struct options *options, bool was_installed,
+			 const struct adoption *adoption)
+{
+	struct json_object *o;
+
+	if (options->json) {
+		o = json_object_new_object();
+		json_add_bool(o, "ok", true);
+		json_add_bool(o, "changed", was_installed);
+		json_add_count(o, "moved", adoption->moved);
+		json_add(o, "refused", json_object_get(adoption->refused));
+		json_add(o, "warnings", log_take("warning"));
+		json_print(o);
+	} else if (was_installed) {
+		printf("detached; %zu live sockets moved back to their own marks\n",
+		       adoption->moved);
+	} else {
+		printf("instance '%s' is not installed: nothing to detach\n", options->instance);
+	}
+}
+
+int cmd_detach(const struct options *options, int argc, char **argv)
+{
+	struct adoption adoption = {};
+	bool was_installed = false;
+	struct instance in;
+	int err;
+
+	(void)argc, (void)argv;
+	err = require_privileges();
+	if (!err)
+		err = instance_init(&in, options->instance, false);
+	if (err)
+		return finish(err, options->json);
+	err = instance_lock_existing(&in);
+	if (!err) {
+		was_installed = true;
+		err = remove_all(&in, &adoption);
+	} else if (err == -ENOENT) {
+		err = 0;
+	}
+	if (!err)
+		print_result(options, was_installed, &adoption);
+	adoption_free(&adoption);
+	instance_close(&in);
+	return finish(err, options->json);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * status: what is in force and attached, as the kernel tells it now, against
+ * what must be.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "cgroups.h"
+#include "counters.h"
+#include "egress.h"
+#include "force.h"
+#include "links.h"
+#include "log.h"
+#include "output.h"
+#include "verbs.h"
+
+struct status {
+	struct instance in;
+	struct in_force f;
+	struct hq_install install;
+	struct json_object *attached;
+	bool tcx, clsact;
+	bool healthy;
+};
+
+/* Every internal error let traffic pass; each has a name. */
+static const char *const fault_names[HQ_NFAULTS] = {
+	[HQ_FAULT_TABLE] = "table_missing",	     [HQ_FAULT_STORAGE] = "no_socket_storage",
+	[HQ_FAULT_CLASS] = "class_undefined",	     [HQ_FAULT_PARSE] = "headers_not_understood",
+	[HQ_FAULT_REWRITE] = "dscp_not_rewritten",   [HQ_FAULT_PATH] = "cgroup_path_unread",
+	[HQ_FAULT_CONTENTION] = "bucket_contention",
+};
+
+static void add_attached(struct status *s, const char *hook, const char *target, __u32 link_id,
+			 const char *why, bool ok)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_string(o, "hook", hook);
+	json_add_string(o, "target", target);
+	json_add(o, "link_id", link_id ? json_object_new_uint64(link_id) : NULL);
+	json_add_bool(o, "ok", ok);
+	json_add_string(o, "why", why);
+	json_object_array_add(s->attached, o);
+	s->healthy &= ok;
+}
+
+static __u32 id_of_link(int fd)
+{
+	struct bpf_link_info info = {};
+	__u32 length = sizeof(info);
+
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) ? 0 : info.id;
+}
+
+static void tell_hooks(struct status *s, const struct links *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const struct link *link = &l->links[i];
+
+		if (link->kind == LINK_TCX || !link->needed)
+			continue;
+		add_attached(s, link->name,
+			     link->kind == LINK_CGROUP ? s->install.cgroup_path : "sockets",
+			     id_of_link(link->fd), link->why, link->ok);
+	}
+}
+
+struct interface_walk {
+	struct status *status;
+	struct links *links;
+};
+
+/* A noted interface has its link or its filter; a vanished one has neither. */
+static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *arg)
+{
+	struct interface_walk *w = arg;
+	struct interface interface = {.ifindex = ifindex};
+	struct status *s = w->status;
+	size_t i;
+
+	if (!note->tcx) {
+		s->clsact = true;
+		add_attached(s, "tc_egress (clsact)", note->name, 0, "marks and meters packets",
+			     filter_in_place(&s->in, ifindex, note));
+		return 0;
+	}
+	s->tcx = true;
+	if (links_add_tcx(w->links, &s->in, &interface))
+		return -ENOMEM;
+	for (i = 0; i < w->links->count; i++) {
+		const struct link *link = &w->links->links[i];
+
+		if (link->kind == LINK_TCX && link->ifindex == ifindex)
+			add_attached(s, "tc_egress (tcx)", note->name, id_of_link(link->fd),
+				     link->why, link->ok);
+	}
+	return 0;
+}
+
+static int survey(struct status *s)
+{
+	struct link_targets want = {
+		.features = s->f.header.features, .cgroup = s->install.cgroup, .cgroup_fd = -1};
+	struct links links;
+	struct interface_walk walk = {.status = s, .links = &links};
+	int err = links_survey(&links, &s->in, &want);
+
+	if (!err) {
+		tell_hooks(s, &links);
+		err = for_each_interface(&s->in, tell_interface, &walk);
+	}
+	links_close(&links);
+	return err;
+}
+
+static int gather(struct status *s)
+{
+	int err = instance_open(&s->in);
+
+	if (!err)
+		err = instance_install(&s->in, &s->install);
+	if (!err)
+		err = in_force_read(&s->in, &s->f);
+	if (!err && !s->f.generation)
+		err = -ENOENT;
+	if (err)
+		return err;
+	s->healthy = true;
+	/* Filters of a clsact qdisc are visible there only; where it is gone, so are they. */
+	netns_enter(s->install.netns);
+	return survey(s);
+}
+
+static struct json_object *faults_json(const struct status *s)
+{
+	struct json_object *o = json_object_new_object();
+	__u32 i;
+	__u64 n;
+
+	for (i = 0; i < HQ_NFAULTS; i++)
+		if (!counters_read(s->in.map[MAP_FAULTS], i, &n, sizeof(n)))
+			json_add_count(o, fault_names[i], n);
+	return o;
+}
+
+static struct json_object *features_json(const struct status *s)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_bool(o, "tcx", s->tcx);
+	json_add_bool(o, "clsact", s->clsact);
+	json_add_bool(o, "refuse", s->f.header.features & HQ_FEATURE_REFUSE);
+	json_add_bool(o, "inbound_dscp", s->f.header.features & HQ_FEATURE_INBOUND_DSCP);
+	json_add_bool(o, "pacing", s->f.header.features & HQ_FEATURE_PACING);
+	return o;
+}
+
+static void print_json(const struct status *s, const char *instance)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_bool(o, "ok", s->healthy);
+	json_add_bool(o, "installed", s->f.generation != 0);
+	json_add_bool(o, "healthy", s->healthy);
+	json_add_string(o, "instance", instance);
+	if (s->f.generation) {
+		json_add_string(o, "policy", s->f.header.file);
+		json_add_string(o, "hash", s->f.header.sha256);
+		json_add_count(o, "generation", s->f.generation);
+		json_add_string(o, "cgroup", s->install.cgroup_path);
+		json_add(o, "features", features_json(s));
+		json_add(o, "faults", faults_json(s));
+	}
+	json_add(o, "attached", json_object_get(s->attached));
+	json_add(o, "errors", log_take("error"));
+	json_add(o, "warnings", log_take("warning"));
+	json_print(o);
+}
+
+static const char *string_of(struct json_object *o, const char *key)
+{
+	const char *text = json_object_get_string(json_object_object_get(o, key));
+
+	return text ? text : "-";
+}
+
+static void print_attached(const struct status *s)
+{
+	static const char *const headings[] = {"HOOK", "TARGET", ">LINK", "STATE", "WHY", NULL};
+	struct text_table table;
+	size_t i;
+
+	text_table_begin(&table, headings);
+	for (i = 0; i < json_object_array_length(s->attached); i++) {
+		struct json_object *o = json_object_array_get_idx(s->attached, i);
+		bool ok = json_object_get_boolean(json_object_object_get(o, "ok"));
+
+		text_table_cell(&table, "%s", string_of(o, "hook"));
+		text_table_cell(&table, "%s", string_of(o, "target"));
+		text_table_cell(&table, "%s", string_of(o, "link_id"));
+		text_table_cell(&table, "%s", ok ? "ok" : "MISSING");
+		text_table_cell(&table, "%s", string_of(o, "why"));
+	}
+	text_table_print(&table);
+}
+
+static void print_faults(const struct status *s)
+{
+	__u32 i;
+	__u64 n;
+
+	for (i = 0; i < HQ_NFAULTS; i++)
+		if (!counters_read(s->in.map[MAP_FAULTS], i, &n, sizeof(n)) && n)
+			printf("fault:      %s, %llu times\n", fault_names[i],
+			       (unsigned long long)n);
+}
+
+static void print_text(const struct status *s, const char *instance)
+{
+	if (!s->f.generation) {
+		printf("instance '%s' is not installed\n", instance);
+		return;
+	}
+	printf("policy:     %s\n", s->f.header.file);
+	printf("sha256:     %s\n", s->f.header.sha256);
+	printf("generation: %u\n", s->f.generation);
+	printf("cgroup:     %s\n", s->install.cgroup_path);
+	printf("healthy:    %s\n", s->healthy ? "yes" : "no; apply the policy again");
+	print_faults(s);
+	putchar('\n');
+	print_attached(s);
+}
+
+int cmd_status(const struct options *options, int argc, char **argv)
+{
+	struct status s = {.attached = json_object_new_array()};
+	bool healthy;
+	int err;
+
+	(void)argc, (void)argv;
+	err = require_privileges();
+	if (!err)
+		err = instance_init(&s.in, options->instance, false);
+	if (err)
+		return finish(err, options->json);
+	err = gather(&s);
+	if (err && err != -ENOENT) {
+		fail(err, "cannot read the state of instance '%s'", options->instance);
+		return finish(err, options->json);
+	}
+	if (options->json)
+		print_json(&s, options->instance);
+	else
+		print_text(&s, options->instance);
+	healthy = s.healthy;
+	json_object_put(s.attached);
+	in_force_free(&s.f);
+	instance_close(&s.in);
+	return healthy ? EXIT_DONE : EXIT_FAILED;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "exe.h"
+#include "sockets.h"
+
+/* What bpf/sockets.bpf.c:exe_files writes. */
+struct exe_file {
+	__u32 pid;
+	__s32 fd;
+	__u32 device;
+	__u32 pad;
+	__u64 inode;
+};
+
+/* policy_exe_fn has no argument for it. */
+static int exe_program = -1;
+
+void exe_use_program(int program)
+{
+	exe_program = program;
+}
+
+/* The iterator over the files of this process alone. */
+static int own_files(void **records, size_t *length)
+{
+	union bpf_iter_link_info self = {.task.pid = getpid()};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &self, .iter_info_len = sizeof(self));
+	int link, err;
+
+	link = bpf_link_create(exe_program, 0, BPF_TRACE_ITER, &opts);
+	if (link < 0)
+		return -errno;
+	err = iterator_read(link, records, length);
+	close(link);
+	return err;
+}
+
+int exe_resolve(const char *path, __u32 *device, __u64 *inode)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct exe_file *files;
+	size_t length, i;
+	void *records;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = own_files(&records, &length);
+	if (!err) {
+		files = records;
+		err = -ENOENT;
+		for (i = 0; err && i < length / sizeof(*files); i++) {
+			if (files[i].fd != fd)
+				continue;
+			*device = files[i].device;
+			*inode = files[i].inode;
+			err = 0;
+		}
+		free(records);
+	}
+	close(fd);
+	return err;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "cgroups.h"
+#include "egress.h"
+#include "force.h"
+#include "log.h"
+#include "sockets.h"
+
+/* Zero one element of a per-CPU array. */
+static int clear_counters(int map, __u32 index, size_t value_size)
+{
+	int cpus = libbpf_num_possible_cpus(), err = 0;
+	void *zeros;
+
+	if (cpus < 0)
+		return cpus;
+	zeros = calloc(cpus, (value_size + 7) & ~7UL);
+	if (!zeros)
+		return -ENOMEM;
+	if (bpf_map_update_elem(map, &index, zeros, BPF_ANY))
+		err = -errno;
+	free(zeros);
+	return err;
+}
+
+/* Ids that the old policy does not use may have served an earlier one. */
+static int clear_new_classes(const struct instance *in, const struct hq_image *image,
+			     const struct in_force *old)
+{
+	struct hq_bucket full = {};
+	__u32 id;
+	int err = 0;
+
+	for (id = 0; id < HQ_MAX_CLASSES && !err; id++) {
+		if (!image->classes[id].defined || (old->generation && old->classes[id].defined))
+			continue;
+		err = clear_counters(in->map[MAP_CLASS_COUNTERS], id,
+				     sizeof(struct hq_class_counters));
+		if (!err && bpf_map_update_elem(in->map[MAP_BUCKETS], &id, &full, BPF_ANY))
+			err = -errno;
+	}
+	return err;
+}
+
+static int clear_new_rules(const struct instance *in, const struct hq_image *image,
+			   const struct in_force *old)
+{
+	bool *used = calloc(HQ_MAX_RULES + 1, sizeof(*used));
+	__u32 i;
+	int err = 0;
+
+	if (!used)
+		return -ENOMEM;
+	for (i = 0; i < old->header.rules; i++)
+		used[old->rules[i].counter] = true;
+	for (i = 0; i < image->header.rules && !err; i++)
+		if (!used[image->rules[i].counter])
+			err = clear_counters(in->map[MAP_RULE_COUNTERS], image->rules[i].counter,
+					     sizeof(struct hq_rule_counters));
+	free(used);
+	return err;
+}
+
+int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
+	       struct tables *tables, __u32 *generation)
+{
+	/* After 2^32 policies generation 0 still means none. */
+	struct hq_active next = {.generation = *generation + 1 ? *generation + 1 : 2};
+	__u32 zero = 0;
+	int err;
+
+	s->image->header.generation = next.generation;
+	err = clear_new_classes(in, s->image, old);
+	if (!err)
+		err = clear_new_rules(in, s->image, old);
+	if (err)
+		return fail(err, "cannot clear counters");
+	err = tables_create(tables, in->map[MAP_ACTIVE], s->image, s->text, s->length);
+	if (err)
+		return err;
+	err = tables_publish(in, tables, next.generation & 1);
+	if (!err && bpf_map_update_elem(in->map[MAP_ACTIVE], &zero, &next, BPF_ANY))
+		err = fail(-errno, "cannot put the policy in force");
+	if (err) {
+		tables_close(tables);
+		return err;
+	}
+	*generation = next.generation;
+	return 0;
+}
+
+/* Links held open while their pins go: closing the last reference detaches at once. */
+struct held {
+	const char *dir;
+	int *fds;
+	size_t count;
+};
+
+static int hold_link(const char *name, void *arg)
+{
+	struct held *held = arg;
+	char path[PATH_MAX];
+	int *fds, fd, err = join_path(path, held->dir, name);
+
+	if (err)
+		return err;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return 0;
+	fds = realloc(held->fds, (held->count + 1) * sizeof(*fds));
+	if (!fds) {
+		close(fd);
+		return -ENOMEM;
+	}
+	held->fds = fds;
+	fds[held->count++] = fd;
+	return 0;
+}
+
+int force_remove(struct instance *in)
+{
+	struct held held = {.dir = in->links};
+	int err = for_each_entry(in->links, hold_link, &held);
+
+	if (!err || err == -ENOENT)
+		err = remove_directory(in->links);
+	while (held.count)
+		close(held.fds[--held.count]);
+	free(held.fds);
+	if (!err && in->map[MAP_INTERFACES] >= 0)
+		err = egress_commit(in, NULL);
+	if (!err && in->map[MAP_MADE_CGROUPS] >= 0)
+		cgroups_remove(in, NULL);
+	return err ? err : instance_remove(in);
+}
+
+static int try_process(const char *name, void *arg)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int fd, err;
+
+	snprintf(path, sizeof(path), "/proc/%s/ns/net", name);
+	if (!isdigit((unsigned char)*name) || stat(path, &st) || st.st_ino != *(__u32 *)arg)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	err = setns(fd, CLONE_NEWNET);
+	close(fd);
+	return err ? 0 : 1;
+}
+
+int netns_enter(__u32 inode)
+{
+	if (!inode || own_netns() == inode)
+		return 0;
+	return for_each_entry("/proc", try_process, &inode) == 1 ? 0 : -ENOENT;
+}

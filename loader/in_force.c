@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Reading the policy in force back from the kernel, without the lock: a slot
+ * is refilled only after the flip to the other one, so tables opened while
+ * the generation did not change belong together, whatever comes later.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "instance.h"
+#include "log.h"
+#include "tables.h"
+
+static int open_slot(const struct instance *in, enum table table, __u32 slot)
+{
+	__u32 id;
+
+	if (bpf_map_lookup_elem(in->outer[table], &slot, &id))
+		return -errno;
+	return bpf_map_get_fd_by_id(id);
+}
+
+/* All elements of an array. */
+static int read_array(int fd, void *values, size_t value_size, __u32 n)
+{
+	__u32 *keys = malloc((n + 1) * sizeof(*keys));
+	__u32 done = 0, cursor = 0, count;
+	int err = 0;
+
+	if (!keys)
+		return -ENOMEM;
+	while (!err && done < n) {
+		count = n - done;
+		if (bpf_map_lookup_batch(fd, done ? &cursor : NULL, &cursor, keys + done,
+					 (char *)values + done * value_size, &count, NULL) &&
+		    errno != ENOENT)
+			err = -errno;
+		else if (!count)
+			err = -ENODATA;
+		done += count;
+	}
+	free(keys);
+	return err;
+}
+
+static int read_text(int fd, struct in_force *f)
+{
+	__u32 i, chunks = (f->header.text_length + HQ_TEXT_CHUNK - 1) / HQ_TEXT_CHUNK;
+
+	f->text = calloc(chunks + 1, HQ_TEXT_CHUNK);
+	if (!f->text)
+		return -ENOMEM;
+	for (i = 0; i < chunks; i++)
+		if (bpf_map_lookup_elem(fd, &i, f->text + (size_t)i * HQ_TEXT_CHUNK))
+			return -errno;
+	return 0;
+}
+
+static int read_tables(const struct tables *t, struct in_force *f)
+{
+	__u32 zero = 0;
+	int err;
+
+	if (bpf_map_lookup_elem(t->fd[TABLE_HEADER], &zero, &f->header))
+		return -errno;
+	f->rules = calloc(f->header.rules + 1, sizeof(*f->rules));
+	f->classes = calloc(HQ_MAX_CLASSES, sizeof(*f->classes));
+	if (!f->rules || !f->classes)
+		return -ENOMEM;
+	err = read_array(t->fd[TABLE_RULES], f->rules, sizeof(*f->rules), f->header.rules);
+	if (!err)
+		err = read_array(t->fd[TABLE_CLASSES], f->classes, sizeof(*f->classes),
+				 HQ_MAX_CLASSES);
+	return err ? err : read_text(t->fd[TABLE_TEXT], f);
+}
+
+/* The tables that the programs look at now. -EAGAIN: the policy was replaced meanwhile. */
+static int open_in_force(const struct instance *in, struct tables *t, __u32 *generation)
+{
+	static const enum table needed[] = {TABLE_HEADER, TABLE_RULES, TABLE_CLASSES, TABLE_TEXT};
+	__u32 again;
+	size_t i;
+	int err;
+
+	memset(t->fd, -1, sizeof(t->fd));
+	err = instance_generation(in, generation);
+	if (err || !*generation)
+		return err;
+	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		enum table n = needed[i];
+
+		t->fd[n] = open_slot(in, n, *generation & 1);
+		if (t->fd[n] < 0)
+			err = -errno;
+	}
+	if (!instance_generation(in, &again) && again != *generation)
+		err = -EAGAIN;
+	if (err)
+		tables_close(t);
+	return err;
+}
+
+int in_force_read(const struct instance *in, struct in_force *f)
+{
+	struct in_force read = {};
+	struct tables t;
+	int err;
+
+	do {
+		err = open_in_force(in, &t, &read.generation);
+	} while (err == -EAGAIN);
+	if (!err && read.generation) {
+		err = read_tables(&t, &read);
+		tables_close(&t);
+	}
+	if (err) {
+		in_force_free(&read);
+		return fail(err, "cannot read the policy in force from the kernel");
+	}
+	*f = read;
+	return 0;
+}
+
+void in_force_free(struct in_force *f)
+{
+	free(f->rules);
+	free(f->classes);
+	free(f->text);
+	memset(f, 0, sizeof(*f));
+}
+
+int in_force_open(struct in_force *f, struct instance *in, const char *name)
+{
+	int err = require_privileges();
+
+	if (!err)
+		err = instance_init(in, name, false);
+	if (err)
+		return err;
+	err = instance_open(in);
+	if (!err)
+		err = in_force_read(in, f);
+	if (!err && !f->generation)
+		err = -ENOENT;
+	if (err == -ENOENT)
+		fail(0, "no policy is in force (instance '%s')", name);
+	return err;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * An installation: the directory <bpffs>/hostqos/NAME/{links,maps}, its lock,
+ * and the maps pinned there. Nothing about it is kept anywhere else.
+ */
+#ifndef HOSTQOS_LOADER_INSTANCE_H
+#define HOSTQOS_LOADER_INSTANCE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include <hostqos/abi.h>
+
+#include "tables.h"
+
+/* The maps of bpf/maps.h besides the tables. Names in instance.c. */
+enum map {
+	MAP_ACTIVE,
+	MAP_FLOWS,
+	MAP_CGROUP_ROWS,
+	MAP_BUCKETS,
+	MAP_CLASS_COUNTERS,
+	MAP_RULE_COUNTERS,
+	MAP_FAULTS,
+	MAP_INTERFACES,
+	MAP_MADE_CGROUPS,
+	MAP_INSTALL,
+	NMAPS
+};
+
+struct instance {
+	const char *name;
+	char dir[PATH_MAX];   /* <bpffs>/hostqos/NAME */
+	char links[PATH_MAX]; /* below it */
+	char maps[PATH_MAX];
+	char cgroup2[PATH_MAX]; /* where cgroup v2 is mounted */
+	int lock;		/* the locked directory, or -1 */
+	int map[NMAPS];		/* descriptors, or -1 */
+	int outer[NTABLES];	/* the two slots of each table, or -1 */
+};
+
+const char *map_name(enum map map);
+
+/* Privileges enough for anything but `check`? Says so if not. 0 or -EPERM. */
+int require_privileges(void);
+
+/*
+ * Find bpffs (`mount` it if need be) and cgroup2, fill in the paths. Opens
+ * nothing yet. 0 or -errno, reported.
+ */
+int instance_init(struct instance *in, const char *name, bool mount);
+void instance_close(struct instance *in);
+void instance_close_maps(struct instance *in);
+
+/* Make the directories and take the lock; waits for another holder. 0 or -errno, reported. */
+int instance_lock(struct instance *in);
+
+/* Take the lock of an instance that exists. -ENOENT, not reported, where there is none. */
+int instance_lock_existing(struct instance *in);
+
+/* Open the pinned maps that exist. 0 if all do, -ENOENT if some do not, other -errno reported. */
+int instance_open(struct instance *in);
+
+/* Remove maps and directories; the lock goes with them. 0 or -errno, reported. */
+int instance_remove(struct instance *in);
+
+/* Remove a directory and the pins in it; none there is no error. 0 or -errno, reported. */
+int remove_directory(const char *dir);
+
+/* Is there anything at all where the instance's directory would be? */
+bool instance_exists(const struct instance *in);
+
+/* The one element of `active` and of `install`. 0 or -errno. */
+int instance_generation(const struct instance *in, __u32 *generation);
+int instance_install(const struct instance *in, struct hq_install *install);
+
+/* Pin `fd` at DIR/NAME, also over an older pin, without a moment of neither. */
+int pin_replace(int fd, const char *dir, const char *name);
+
+/* Visit the entries of a directory. The visitor's non-zero answer ends the walk. */
+int for_each_entry(const char *dir, int (*visit)(const char *name, void *arg), void *arg);
+
+int join_path(char out[PATH_MAX], const char *dir, const char *name);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/if_arp.h>
+#include <linux/pkt_sched.h>
+#include <netlink/netlink.h>
+#include <netlink/route/classifier.h>
+#include <netlink/route/link.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/tc.h>
+
+#include "interfaces.h"
+#include "log.h"
+#include "policy.h"
+
+static int nl_fail(int err, const char *what)
+{
+	return fail(0, "cannot %s: %s", what, nl_geterror(err)) - EIO;
+}
+
+static int route_socket(struct nl_sock **sock)
+{
+	int err;
+
+	*sock = nl_socket_alloc();
+	if (!*sock)
+		return -ENOMEM;
+	err = nl_connect(*sock, NETLINK_ROUTE);
+	if (!err)
+		return 0;
+	nl_socket_free(*sock);
+	return nl_fail(err, "open a route netlink socket");
+}
+
+static int link_cache(struct nl_cache **links)
+{
+	struct nl_sock *sock;
+	int err = route_socket(&sock);
+
+	if (err)
+		return err;
+	err = rtnl_link_alloc_cache(sock, AF_UNSPEC, links);
+	nl_socket_free(sock);
+	return err ? nl_fail(err, "list the interfaces") : 0;
+}
+
+/* The next device of the cache, from the first if `link` is NULL. */
+static struct rtnl_link *next_link(struct nl_cache *links, struct rtnl_link *link)
+{
+	struct nl_object *o = link ? nl_cache_get_next(OBJ_CAST(link)) : nl_cache_get_first(links);
+
+	return (struct rtnl_link *)o;
+}
+
+static bool is_master(struct nl_cache *links, int ifindex)
+{
+	struct rtnl_link *l = NULL;
+
+	while ((l = next_link(links, l)))
+		if (rtnl_link_get_master(l) == ifindex)
+			return true;
+	return false;
+}
+
+/*
+ * Does the device send through another one of this namespace? Then its
+ * packets are seen there. A veth's IFLA_LINK is its peer, not a lower device.
+ */
+static bool is_upper(struct nl_cache *links, struct rtnl_link *l)
+{
+	const char *kind = rtnl_link_get_type(l);
+	int netns;
+
+	if (rtnl_link_get_link(l) && rtnl_link_get_link_netnsid(l, &netns) &&
+	    (!kind || strcmp(kind, "veth")))
+		return true;
+	return is_master(links, rtnl_link_get_ifindex(l));
+}
+
+static bool chosen_by_default(struct nl_cache *links, struct rtnl_link *l)
+{
+	return rtnl_link_get_arptype(l) != ARPHRD_LOOPBACK && !is_upper(links, l);
+}
+
+/* Marks in matched[] which patterns the name matches. */
+static bool chosen_by_pattern(const struct policy *policy, const char *name, bool *matched)
+{
+	bool included = false, excluded = false;
+	size_t i;
+
+	for (i = 0; i < policy->interface_count; i++) {
+		const struct policy_interface *p = &policy->interfaces[i];
+
+		if (fnmatch(p->glob, name, 0))
+			continue;
+		matched[i] = true;
+		if (p->exclude)
+			excluded = true;
+		else
+			included = true;
+	}
+	return included && !excluded;
+}
+
+/* Where a packet of this kind of device begins, or NULL if hostqos cannot tell. */
+static const char *egress_program(int arptype)
+{
+	switch (arptype) {
+	case ARPHRD_ETHER:
+	case ARPHRD_LOOPBACK:
+		return "egress_ether";
+	case ARPHRD_NONE:
+	case ARPHRD_PPP:
+	case ARPHRD_RAWIP:
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+	case ARPHRD_IP6GRE:
+		return "egress_ip";
+	default:
+		return NULL;
+	}
+}
+
+static int choose(struct interfaces *chosen, struct rtnl_link *l)
+{
+	const char *program = egress_program(rtnl_link_get_arptype(l));
+	struct interface *list;
+
+	if (!program) {
+		log_warning("interface %s is left out: its link layer (ARPHRD %u) is not known",
+			    rtnl_link_get_name(l), rtnl_link_get_arptype(l));
+		return 0;
+	}
+	list = realloc(chosen->list, (chosen->count + 1) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	chosen->list = list;
+	list += chosen->count++;
+	list->ifindex = rtnl_link_get_ifindex(l);
+	list->program = program;
+	snprintf(list->name, sizeof(list->name), "%s", rtnl_link_get_name(l));
+	return 0;
+}
+
+int interfaces_choose(struct interfaces *chosen, const struct policy *policy, struct diag *diag)
+{
+	bool *matched = calloc(policy->interface_count + 1, sizeof(*matched));
+	struct rtnl_link *l = NULL;
+	struct nl_cache *links;
+	size_t i;
+	int err;
+
+	memset(chosen, 0, sizeof(*chosen));
+	if (!matched)
+		return -ENOMEM;
+	err = link_cache(&links);
+	if (err) {
+		free(matched);
+		return err;
+	}
+	while (!err && (l = next_link(links, l)))
+		if (policy->interface_count
+			    ? chosen_by_pattern(policy, rtnl_link_get_name(l), matched)
+			    : chosen_by_default(links, l))
+			err = choose(chosen, l);
+	for (i = 0; i < policy->interface_count; i++)
+		if (!matched[i] && !policy->interfaces[i].exclude)
+			diag_warning(diag, policy->interfaces[i].at,
+				     "no interface of this network namespace matches '%s'",
+				     policy->interfaces[i].glob);
+	nl_cache_free(links);
+	free(matched);
+	if (err)
+		interfaces_free(chosen);
+	return err;
+}
+
+void interfaces_free(struct interfaces *chosen)
+{
+	free(chosen->list);
+	memset(chosen, 0, sizeof(*chosen));
+}
+
+bool interfaces_have(const struct interfaces *chosen, __u32 ifindex)
+{
+	size_t i;
+
+	for (i = 0; i < chosen->count; i++)
+		if (chosen->list[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
+int interface_has_clsact(__u32 ifindex)
+{
+	struct nl_cache *qdiscs;
+	struct rtnl_qdisc *q;
+	struct nl_sock *sock;
+	int err = route_socket(&sock);
+
+	if (err)
+		return err;
+	err = rtnl_qdisc_alloc_cache(sock, &qdiscs);
+	nl_socket_free(sock);
+	if (err)
+		return nl_fail(err, "list the qdiscs");
+	/* The ingress qdisc has the same place, TC_H_CLSACT being TC_H_INGRESS. */
+	q = rtnl_qdisc_get_by_parent(qdiscs, ifindex, TC_H_CLSACT);
+	err = q != NULL;
+	if (q)
+		rtnl_qdisc_put(q);
+	nl_cache_free(qdiscs);
+	return err;
+}
+
+static int count_filters(struct nl_sock *sock, __u32 ifindex, __u32 parent)
+{
+	struct nl_cache *filters;
+	int n, err = rtnl_cls_alloc_cache(sock, ifindex, parent, &filters);
+
+	if (err)
+		return nl_fail(err, "list the filters");
+	n = nl_cache_nitems(filters);
+	nl_cache_free(filters);
+	return n;
+}
+
+int interface_has_filters(__u32 ifindex)
+{
+	struct nl_sock *sock;
+	int n, err = route_socket(&sock);
+
+	if (err)
+		return err;
+	n = count_filters(sock, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS));
+	if (!n)
+		n = count_filters(sock, ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS));
+	nl_socket_free(sock);
+	return n;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Pinned BPF links: the hooks of an installation. A new link is attached and
+ * pinned as NAME_next before the flip of the policy, and takes NAME over after
+ * it; until then all can be undone, and a command killed in between leaves
+ * what the next one puts right (links_recover()).
+ */
+#ifndef HOSTQOS_LOADER_LINKS_H
+#define HOSTQOS_LOADER_LINKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf.h>
+
+#include "instance.h"
+#include "interfaces.h"
+
+struct bpf_object;
+
+enum link_kind { LINK_CGROUP, LINK_ITERATOR, LINK_TCX };
+
+struct link {
+	char name[32]; /* of its pin */
+	enum link_kind kind;
+	const char *program;
+	const char *why; /* it is needed */
+	enum bpf_attach_type type;
+	__u32 ifindex; /* LINK_TCX */
+	bool needed;
+	bool ok;	 /* fd is attached where it must be */
+	int fd;		 /* the pinned link, or -1 */
+	int staged;	 /* the link that will replace it, or -1 */
+	int old_program; /* what an upgrade of `fd` replaced, or -1 */
+};
+
+struct links {
+	struct link *links;
+	size_t count;
+};
+
+/* Where links must be: the policy's wishes. */
+struct link_targets {
+	__u32 features; /* enum hq_feature */
+	__u64 cgroup;	/* id of the cgroup that is governed */
+	int cgroup_fd;
+};
+
+/* BPF_TCX_EGRESS, newer than Debian 12's <linux/bpf.h>. */
+#define HQ_TCX_EGRESS	 47
+#define HQ_LINK_TYPE_TCX 11
+
+/* Put right what a killed command left: NAME_next becomes NAME, or goes. */
+int links_recover(const struct instance *in);
+
+/*
+ * All links that `want` asks for and all that are pinned, with their state as
+ * the kernel tells it. Interfaces come through links_add_tcx().
+ */
+int links_survey(struct links *l, const struct instance *in, const struct link_targets *want);
+
+/* The interface must have a tcx link; is there one? Never fails but for memory. */
+int links_add_tcx(struct links *l, const struct instance *in, const struct interface *interface);
+void links_close(struct links *l);
+
+/* Is some needed link not in its place? */
+bool links_incomplete(const struct links *l);
+
+/*
+ * Attach and stage what is missing; give those that are in place the new
+ * programs. -EOPNOTSUPP, not reported, where the kernel has no tcx links.
+ */
+int links_attach(struct links *l, const struct instance *in, struct bpf_object *object,
+		 const struct link_targets *want);
+
+/* After the flip: staged links take their names, those not needed go. */
+int links_commit(struct links *l, const struct instance *in);
+
+/* Before the flip: as it was. */
+void links_undo(struct links *l, const struct instance *in);
+
+/* Descriptor of a program in use through its pinned link, or -errno. */
+int link_program(const struct instance *in, const char *link);
+
+/* Descriptor of a named program of the loaded object, or -errno, reported. */
+int object_program(struct bpf_object *object, const char *name);
+
+#endif

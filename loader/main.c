@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * hostqos: a policy in YAML, in force on this host.
+ */
+#include <ctype.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+#include "suggest.h"
+#include "verbs.h"
+
+#define VERSION "0.1"
+
+static const struct verb {
+	const char *name;
+	const char *arguments;
+	int min_arguments, max_arguments; /* -1: any number */
+	int (*run)(const struct options *options, int argc, char **argv);
+	const char *summary;
+	const char *help;
+} verbs[] = {
+	{"check", "FILE", 1, 1, cmd_check, "parse, validate and compile a policy",
+	 "Needs no privileges and changes nothing. FILE may be - for standard input.\n"
+	 "Warnings alone exit with 0.\n\n"
+	 "Example: hostqos check policy.yaml\n"},
+	{"apply", "FILE", 1, 1, cmd_apply, "put a policy in force, atomically",
+	 "The first time it loads and attaches, later it replaces: no packet and no socket\n"
+	 "sees half of two policies. Prints what changed. FILE may be - for standard input.\n\n"
+	 "Example: hostqos apply policy.yaml\n"},
+	{"diff", "FILE", 1, 1, cmd_diff, "what apply would change",
+	 "Exits with 0 either way; under -j, `changed` tells.\n\n"
+	 "Example: hostqos diff policy.yaml\n"},
+	{"status", "", 0, 0, cmd_status, "what is attached where, read back from the kernel",
+	 "Exits with 1 where something that must be attached is not.\n\n"
+	 "Example: hostqos status -j\n"},
+	{"show", "classes|rules|flows", 1, 1, cmd_show, "configuration beside live counters",
+	 "flows are sockets with their class, the rule that gave it, and why.\n\n"
+	 "Example: hostqos show classes\n"},
+	{"run", "--class NAME -- COMMAND [ARGUMENT...]", 1, -1, cmd_run,
+	 "run a command in a class's cgroup",
+	 "The class must have a `cgroup` in the policy in force. Exits as the command does.\n\n"
+	 "Example: hostqos run --class voice -- ./softphone -v\n"},
+	{"detach", "", 0, 0, cmd_detach, "remove all that apply made, leaving no trace",
+	 "Live sockets get their own marks back. Needs nothing but the instance's name, and\n"
+	 "works on what a killed command left half done.\n\n"
+	 "Example: hostqos detach\n"},
+};
+
+#define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void print_usage(FILE *out)
+{
+	size_t i;
+
+	fputs("usage: hostqos [OPTIONS] VERB [ARGUMENTS]\n\n", out);
+	for (i = 0; i < NVERBS; i++)
+		fprintf(out, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+	fputs("\n"
+	      "  --instance NAME  one of several independent installations (default: default)\n"
+	      "  -j, --json       results as JSON on standard output\n"
+	      "  --version\n"
+	      "  --help           also after a verb\n\n"
+	      "Exit status: 0 done, 1 the operation failed or the policy is wrong, 2 usage.\n",
+	      out);
+}
+
+static int print_help(const struct verb *verb)
+{
+	if (!verb)
+		print_usage(stdout);
+	else
+		printf("usage: hostqos %s%s%s\n\n%c%s.\n%s", verb->name,
+		       *verb->arguments ? " " : "", verb->arguments, toupper(verb->summary[0]),
+		       verb->summary + 1, verb->help);
+	return EXIT_DONE;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	struct suggestion suggestion = {.word = name};
+	size_t i;
+
+	for (i = 0; i < NVERBS; i++) {
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+		suggest_offer(&suggestion, verbs[i].name);
+	}
+	fprintf(stderr, "hostqos: unknown verb '%s'%s\n", name, suggest_text(&suggestion));
+	return NULL;
+}
+
+/* An instance is a directory of bpffs, which forbids dots. */
+static bool valid_instance(const char *name)
+{
+	const char *p;
+
+	for (p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
+			return false;
+	return p > name && p - name < 64;
+}
+
+static int dispatch(const struct verb *verb, const struct options *options, int argc, char **argv)
+{
+	if (argc < verb->min_arguments ||
+	    (verb->max_arguments >= 0 && argc > verb->max_arguments) ||
+	    (options->class != NULL) != (verb->run == cmd_run)) {
+		fprintf(stderr, "usage: hostqos %s %s\n", verb->name, verb->arguments);
+		return EXIT_USAGE;
+	}
+	log_begin(verb->name, options->json);
+	return verb->run(options, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"instance", required_argument, NULL, 'i'}, {"class", required_argument, NULL, 'c'},
+		{"json", no_argument, NULL, 'j'},	    {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	    {},
+	};
+	struct options options = {.instance = "default"};
+	const struct verb *verb = NULL;
+	bool help = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "jh", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'i':
+			options.instance = optarg;
+			break;
+		case 'c':
+			options.class = optarg;
+			break;
+		case 'j':
+			options.json = true;
+			break;
+		case 'h':
+			help = true;
+			break;
+		case 'V':
+			puts("hostqos " VERSION);
+			return EXIT_DONE;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		verb = find_verb(argv[optind++]);
+		if (!verb)
+			return EXIT_USAGE;
+	}
+	if (help)
+		return print_help(verb);
+	if (!verb) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!valid_instance(options.instance)) {
+		fprintf(stderr,
+			"hostqos: '%s' is no name of an instance: letters, digits, - and _, at "
+			"most 63\n",
+			options.instance);
+		return EXIT_USAGE;
+	}
+	return dispatch(verb, &options, argc - optind, argv + optind);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <stdio.h>
+
+#include <bpf/libbpf.h>
+#include <sha256.h>
+
+#include "hostqos.skel.h"
+#include "log.h"
+#include "object.h"
+
+void object_hash(char hex[72])
+{
+	size_t size;
+	const void *elf = hostqos_bpf__elf_bytes(&size);
+
+	SHA256Data(elf, size, hex);
+}
+
+/* libbpf takes over compatible maps that are pinned there, and pins the others. */
+static int set_pin_paths(struct hostqos_bpf *skel, const struct instance *in)
+{
+	char path[PATH_MAX];
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		err = join_path(path, in->maps, bpf_map__name(map));
+		if (!err)
+			err = bpf_map__set_pin_path(map, path);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int object_load(struct hostqos_bpf **out, const struct instance *in, __u16 mark)
+{
+	struct hostqos_bpf *skel = hostqos_bpf__open();
+	int err;
+
+	if (!skel)
+		return fail(-errno, "cannot open the BPF object");
+	skel->rodata->metered_mark = mark;
+	err = set_pin_paths(skel, in);
+	if (!err)
+		err = hostqos_bpf__load(skel);
+	if (err) {
+		log_libbpf_tail();
+		hostqos_bpf__destroy(skel);
+		return fail(err, "the kernel refused the BPF programs");
+	}
+	*out = skel;
+	return 0;
+}
+
+void object_unload(struct hostqos_bpf *skel)
+{
+	hostqos_bpf__destroy(skel);
+}
+
+struct bpf_object *object_of(struct hostqos_bpf *skel)
+{
+	return skel->obj;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The BPF object that is built into this binary.
+ */
+#ifndef HOSTQOS_LOADER_OBJECT_H
+#define HOSTQOS_LOADER_OBJECT_H
+
+#include "instance.h"
+
+struct hostqos_bpf;
+struct bpf_object;
+
+/* SHA-256 of the object, hexadecimal: tells one build from another. */
+void object_hash(char hex[72]);
+
+/*
+ * Load all programs, with the instance's pinned maps where they exist; other
+ * maps are made and pinned. `mark` is the skb->tc_index of packets that this
+ * installation has metered. 0 or -errno, reported; nothing stays pinned then.
+ */
+int object_load(struct hostqos_bpf **skel, const struct instance *in, __u16 mark);
+void object_unload(struct hostqos_bpf *skel);
+struct bpf_object *object_of(struct hostqos_bpf *skel);
+
+#endif

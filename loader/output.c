@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "output.h"
+#include "verbs.h"
+
+void json_print(struct json_object *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+						       JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}
+
+void json_add(struct json_object *o, const char *key, struct json_object *value)
+{
+	json_object_object_add(o, key, value);
+}
+
+void json_add_string(struct json_object *o, const char *key, const char *value)
+{
+	json_add(o, key, value ? json_object_new_string(value) : NULL);
+}
+
+void json_add_count(struct json_object *o, const char *key, uint64_t value)
+{
+	json_add(o, key, json_object_new_uint64(value));
+}
+
+void json_add_bool(struct json_object *o, const char *key, bool value)
+{
+	json_add(o, key, json_object_new_boolean(value));
+}
+
+int finish(int err, bool json)
+{
+	struct json_object *o;
+
+	if (!err)
+		return EXIT_DONE;
+	if (json) {
+		o = json_object_new_object();
+		json_add_bool(o, "ok", false);
+		json_add(o, "errors", log_take("error"));
+		json_add(o, "warnings", log_take("warning"));
+		json_print(o);
+	}
+	return EXIT_FAILED;
+}
+
+static void add_cell(struct text_table *t, char *text)
+{
+	char **cells = realloc(t->cells, (t->count + 1) * sizeof(*cells));
+
+	if (!cells || !text)
+		abort();
+	t->cells = cells;
+	t->cells[t->count++] = text;
+}
+
+void text_table_begin(struct text_table *t, const char *const *headings)
+{
+	memset(t, 0, sizeof(*t));
+	for (; headings[t->columns]; t->columns++) {
+		const char *heading = headings[t->columns];
+
+		t->right[t->columns] = *heading == '>';
+		add_cell(t, strdup(heading + (*heading == '>')));
+	}
+}
+
+void text_table_cell(struct text_table *t, const char *format, ...)
+{
+	va_list args;
+	char *text;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&text, format, args);
+	va_end(args);
+	add_cell(t, n < 0 ? NULL : text);
+}
+
+static void print_row(const struct text_table *t, char **row, const int *widths)
+{
+	size_t i;
+
+	for (i = 0; i < t->columns; i++) {
+		bool last = i + 1 == t->columns;
+		int width = t->right[i] ? widths[i] : last ? 0 : -widths[i];
+
+		printf("%s%*s", i ? "  " : "", width, row[i]);
+	}
+	putchar('\n');
+}
+
+void text_table_free(struct text_table *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->count; i++)
+		free(t->cells[i]);
+	free(t->cells);
+}
+
+void text_table_print(struct text_table *t)
+{
+	int widths[TABLE_COLUMNS] = {};
+	size_t i;
+
+	for (i = 0; i < t->count; i++) {
+		int width = strlen(t->cells[i]);
+
+		if (width > widths[i % t->columns])
+			widths[i % t->columns] = width;
+	}
+	for (i = 0; i < t->count; i += t->columns)
+		print_row(t, t->cells + i, widths);
+	text_table_free(t);
+}
+
+void print_list(bool json, const char *name, struct json_object *list, struct text_table *table)
+{
+	struct json_object *o;
+
+	if (!json) {
+		json_object_put(list);
+		text_table_print(table);
+		return;
+	}
+	text_table_free(table);
+	o = json_object_new_object();
+	json_add_bool(o, "ok", true);
+	json_add(o, name, list);
+	json_print(o);
+}

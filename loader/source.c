@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+#include <sha256.h>
+
+#include "log.h"
+#include "source.h"
+
+/* Far more than any policy that compiles; keeps an endless input from filling memory. */
+#define MAX_LENGTH (64U << 20)
+
+static int read_all(FILE *in, char **text, size_t *length)
+{
+	char *all = NULL, *more;
+	size_t used = 0, room = 0;
+
+	do {
+		if (used == room) {
+			room = room ? 2 * room : 65536;
+			more = room > MAX_LENGTH ? NULL : realloc(all, room + 1);
+			if (!more) {
+				free(all);
+				return room > MAX_LENGTH ? -EFBIG : -ENOMEM;
+			}
+			all = more;
+		}
+		used += fread(all + used, 1, room - used, in);
+	} while (!feof(in) && !ferror(in));
+	if (ferror(in)) {
+		free(all);
+		return -errno;
+	}
+	all[used] = '\0';
+	*text = all;
+	*length = used;
+	return 0;
+}
+
+static int parse(struct source *s)
+{
+	s->policy = policy_parse(s->file, s->text, s->length, &s->diag);
+	return s->policy ? 0 : -EINVAL;
+}
+
+int source_read(struct source *s, const char *file)
+{
+	bool is_stdin = !strcmp(file, "-");
+	FILE *in = is_stdin ? stdin : fopen(file, "re");
+	int err;
+
+	memset(s, 0, sizeof(*s));
+	s->file = is_stdin ? "<stdin>" : file;
+	if (!in)
+		return fail(-errno, "cannot open %s", s->file);
+	err = read_all(in, &s->text, &s->length);
+	if (!is_stdin)
+		fclose(in);
+	return err ? fail(err, "cannot read %s", s->file) : parse(s);
+}
+
+int source_parse(struct source *s, const char *file, const char *text, size_t length)
+{
+	memset(s, 0, sizeof(*s));
+	s->file = file;
+	s->text = malloc(length + 1);
+	if (!s->text)
+		return -ENOMEM;
+	memcpy(s->text, text, length);
+	s->text[length] = '\0';
+	s->length = length;
+	return parse(s);
+}
+
+/* Class ids and rule counters of the policy in force go on with their names. */
+static int collect_ids(struct policy_ids *ids, const struct in_force *f)
+{
+	__u32 i;
+
+	ids->classes = calloc(HQ_MAX_CLASSES, sizeof(*ids->classes));
+	ids->rules = calloc(f->header.rules + 1, sizeof(*ids->rules));
+	if (!ids->classes || !ids->rules)
+		return -ENOMEM;
+	for (i = 0; i < HQ_MAX_CLASSES; i++) {
+		if (!f->classes[i].defined)
+			continue;
+		memcpy(ids->classes[ids->class_count].name, f->classes[i].name, HQ_NAME_LEN);
+		ids->classes[ids->class_count++].id = i;
+	}
+	for (i = 0; i < f->header.rules; i++) {
+		ids->rules[i].key = f->rules[i].key;
+		ids->rules[i].id = f->rules[i].counter;
+	}
+	ids->rule_count = f->header.rules;
+	return 0;
+}
+
+int source_compile(struct source *s, const struct in_force *f, policy_exe_fn exe)
+{
+	struct policy_ids ids = {};
+	bool known = f && f->generation;
+	struct hq_header *h;
+	int err = known ? collect_ids(&ids, f) : 0;
+
+	if (!err) {
+		s->image = policy_compile(s->policy, known ? &ids : NULL, exe, &s->diag);
+		err = s->image ? 0 : -EINVAL;
+	}
+	free(ids.classes);
+	free(ids.rules);
+	if (err)
+		return err;
+	h = &s->image->header;
+	h->text_length = s->length;
+	snprintf(h->file, sizeof(h->file), "%s", s->file);
+	SHA256Data((const uint8_t *)s->text, s->length, h->sha256);
+	return 0;
+}
+
+void source_free(struct source *s)
+{
+	if (s->image)
+		image_free(s->image);
+	if (s->policy)
+		policy_free(s->policy);
+	diag_free(&s->diag);
+	free(s->text);
+	memset(s, 0, sizeof(*s));
+}
+
+static struct json_object *entry_json(const struct source *s, const struct diag_entry *e)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "file", json_object_new_string(s->file));
+	json_object_object_add(o, "line", json_object_new_int64(e->at.line));
+	json_object_object_add(o, "column", json_object_new_int64(e->at.column));
+	json_object_object_add(
+		o, "severity",
+		json_object_new_string(e->severity == DIAG_ERROR ? "error" : "warning"));
+	json_object_object_add(o, "message", json_object_new_string(e->message));
+	return o;
+}
+
+void source_report(struct source *s, bool json)
+{
+	size_t i;
+
+	if (!s->diag.count)
+		return;
+	diag_sort(&s->diag);
+	if (!json) {
+		diag_print(&s->diag, stderr);
+		return;
+	}
+	for (i = 0; i < s->diag.count; i++)
+		log_add(entry_json(s, &s->diag.entries[i]));
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+
+#include "instance.h"
+#include "log.h"
+#include "tables.h"
+
+/* The shapes of bpf/maps.h: an inner map must be like its outer map's template. */
+static const struct shape {
+	const char *name;
+	const char *outer;
+	enum bpf_map_type type;
+	__u32 flags;
+	__u32 key_size;
+	__u32 value_size;
+	const char *key; /* their BTF types */
+	const char *value;
+} shapes[NTABLES] = {
+#define ARRAY(id, table, type_name, c_type)                                                        \
+	[id] =                                                                                     \
+		{table,		  "policy_" table, BPF_MAP_TYPE_ARRAY,                             \
+		 BPF_F_INNER_MAP, sizeof(__u32),   sizeof(c_type),                                 \
+		 "__u32",	  type_name}
+	ARRAY(TABLE_HEADER, "header", "hq_header", struct hq_header),
+	ARRAY(TABLE_RULES, "rules", "hq_rule", struct hq_rule),
+	ARRAY(TABLE_CLASSES, "classes", "hq_class", struct hq_class),
+	ARRAY(TABLE_VECTORS, "vectors", "hq_vector", struct hq_vector),
+	ARRAY(TABLE_PORTS, "ports", "__u32", __u32),
+	ARRAY(TABLE_ENUMS, "enums", "__u32", __u32),
+	ARRAY(TABLE_PATHS, "paths", "__u32", __u32),
+	ARRAY(TABLE_TEXT, "text", "hq_text", struct hq_text),
+#undef ARRAY
+	[TABLE_EXACT] = {"exact", "policy_exact", BPF_MAP_TYPE_HASH, 0, sizeof(struct hq_exact_key),
+			 sizeof(__u32), "hq_exact_key", "__u32"},
+	[TABLE_PREFIXES] = {"prefixes", "policy_prefixes", BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC,
+			    sizeof(struct hq_prefix_key), sizeof(__u32), "hq_prefix_key", "__u32"},
+};
+
+const char *table_name(enum table table)
+{
+	return shapes[table].name;
+}
+
+const char *table_outer_name(enum table table)
+{
+	return shapes[table].outer;
+}
+
+/* The BTF of the object that the programs came from, as the kernel has it. */
+struct types {
+	struct btf *btf;
+	int fd;
+};
+
+static int types_open(struct types *types, int map)
+{
+	struct bpf_map_info info = {};
+	__u32 length = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(map, &info, &length))
+		return -errno;
+	types->fd = bpf_btf_get_fd_by_id(info.btf_id);
+	if (types->fd < 0)
+		return -errno;
+	types->btf = btf__load_from_kernel_by_id(info.btf_id);
+	if (!types->btf) {
+		close(types->fd);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+static void types_close(struct types *types)
+{
+	btf__free(types->btf);
+	close(types->fd);
+}
+
+static int create(const struct shape *shape, const struct types *types, __u32 elements)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = shape->flags);
+	int key = btf__find_by_name(types->btf, shape->key);
+	int value = btf__find_by_name(types->btf, shape->value);
+	int fd;
+
+	if (key > 0 && value > 0) {
+		opts.btf_fd = types->fd;
+		opts.btf_key_type_id = key;
+		opts.btf_value_type_id = value;
+	}
+	fd = bpf_map_create(shape->type, shape->name, shape->key_size, shape->value_size,
+			    elements ? elements : 1, &opts);
+	return fd < 0 ? fail(-errno, "cannot make the table '%s'", shape->name) : fd;
+}
+
+/* Copy arrays of keys and values in one system call. */
+static int fill(int fd, const char *name, const void *keys, const void *values, size_t n)
+{
+	__u32 count = n;
+
+	if (!n)
+		return 0;
+	if (bpf_map_update_batch(fd, keys, values, &count, NULL) || count != n)
+		return fail(-errno, "cannot fill the table '%s'", name);
+	return 0;
+}
+
+/* Cells of an array from `values`, all of them. */
+static int fill_array(int fd, const char *name, const void *values, size_t n)
+{
+	__u32 *keys;
+	size_t i;
+	int err;
+
+	if (!n)
+		return 0;
+	keys = malloc(n * sizeof(*keys));
+	if (!keys)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		keys[i] = i;
+	err = fill(fd, name, keys, values, n);
+	free(keys);
+	return err;
+}
+
+/* Entries of a hash table or trie: `n` structs of a key and its row. */
+static int fill_pairs(int fd, const char *name, const void *pairs, size_t n, size_t pair_size,
+		      size_t key_size, size_t row_offset)
+{
+	char *keys = calloc(n + 1, key_size);
+	__u32 *rows = calloc(n + 1, sizeof(*rows));
+	size_t i;
+	int err = -ENOMEM;
+
+	if (keys && rows) {
+		for (i = 0; i < n; i++) {
+			const char *pair = (const char *)pairs + i * pair_size;
+
+			memcpy(keys + i * key_size, pair, key_size);
+			memcpy(&rows[i], pair + row_offset, sizeof(*rows));
+		}
+		err = fill(fd, name, keys, rows, n);
+	}
+	free(keys);
+	free(rows);
+	return err;
+}
+
+static int fill_text(int fd, const char *text, size_t length)
+{
+	size_t chunks = (length + HQ_TEXT_CHUNK - 1) / HQ_TEXT_CHUNK;
+	char *padded = calloc(chunks + 1, HQ_TEXT_CHUNK);
+	int err;
+
+	if (!padded)
+		return -ENOMEM;
+	memcpy(padded, text, length);
+	err = fill_array(fd, "text", padded, chunks);
+	free(padded);
+	return err;
+}
+
+static size_t table_elements(enum table table, const struct hq_image *image, size_t text_length)
+{
+	switch (table) {
+	case TABLE_HEADER:
+		return 1;
+	case TABLE_RULES:
+		return image->header.rules;
+	case TABLE_CLASSES:
+		return HQ_MAX_CLASSES;
+	case TABLE_VECTORS:
+		return image->vector_count;
+	case TABLE_EXACT:
+		return image->exact_count;
+	case TABLE_PREFIXES:
+		return image->prefix_count;
+	case TABLE_PORTS:
+		return HQ_PORT_CELLS;
+	case TABLE_ENUMS:
+		return HQ_ENUM_CELLS;
+	case TABLE_PATHS:
+		return image->path_cells;
+	case TABLE_TEXT:
+		return (text_length + HQ_TEXT_CHUNK - 1) / HQ_TEXT_CHUNK;
+	case NTABLES:
+		break;
+	}
+	return 0;
+}
+
+/* The image's array behind a table that is an array. */
+static const void *table_cells(enum table table, const struct hq_image *image)
+{
+	switch (table) {
+	case TABLE_HEADER:
+		return &image->header;
+	case TABLE_RULES:
+		return image->rules;
+	case TABLE_CLASSES:
+		return image->classes;
+	case TABLE_VECTORS:
+		return image->vectors;
+	case TABLE_PORTS:
+		return image->ports;
+	case TABLE_ENUMS:
+		return image->enums;
+	case TABLE_PATHS:
+		return image->paths;
+	default:
+		return NULL;
+	}
+}
+
+/* Is the dimension of the ports read at all? If not, 2^17 zeros say the same. */
+static bool ports_used(const struct hq_image *image)
+{
+	return image->header.used & (HQ_BIT(HQ_DIM_LOCAL_PORT) | HQ_BIT(HQ_DIM_REMOTE_PORT));
+}
+
+static int fill_table(enum table table, int fd, const struct hq_image *image, const char *text,
+		      size_t length)
+{
+	switch (table) {
+	case TABLE_EXACT:
+		return fill_pairs(fd, "exact", image->exact, image->exact_count,
+				  sizeof(struct hq_exact), sizeof(struct hq_exact_key),
+				  offsetof(struct hq_exact, row));
+	case TABLE_PREFIXES:
+		return fill_pairs(fd, "prefixes", image->prefixes, image->prefix_count,
+				  sizeof(struct hq_prefix), sizeof(struct hq_prefix_key),
+				  offsetof(struct hq_prefix, row));
+	case TABLE_TEXT:
+		return fill_text(fd, text, length);
+	case TABLE_PORTS:
+		if (!ports_used(image))
+			return 0;
+		/* fall through */
+	default:
+		return fill_array(fd, table_name(table), table_cells(table, image),
+				  table_elements(table, image, length));
+	}
+}
+
+int tables_create(struct tables *t, int described_by, const struct hq_image *image,
+		  const char *text, size_t length)
+{
+	struct types types = {.fd = -1};
+	int i, err;
+
+	memset(t->fd, -1, sizeof(t->fd));
+	err = types_open(&types, described_by);
+	if (err)
+		return fail(err, "cannot read the type information of the maps");
+	for (i = 0; i < NTABLES && !err; i++) {
+		t->fd[i] = create(&shapes[i], &types, table_elements(i, image, length));
+		err = t->fd[i] < 0 ? t->fd[i] : fill_table(i, t->fd[i], image, text, length);
+	}
+	types_close(&types);
+	if (err)
+		tables_close(t);
+	return err;
+}
+
+void tables_close(struct tables *t)
+{
+	int i;
+
+	for (i = 0; i < NTABLES; i++)
+		if (t->fd[i] >= 0)
+			close(t->fd[i]);
+	memset(t->fd, -1, sizeof(t->fd));
+}
+
+int tables_publish(const struct instance *in, const struct tables *t, __u32 slot)
+{
+	int i;
+
+	for (i = 0; i < NTABLES; i++)
+		if (bpf_map_update_elem(in->outer[i], &slot, &t->fd[i], BPF_ANY))
+			return fail(-errno, "cannot put the table '%s' into its slot",
+				    shapes[i].name);
+	return 0;
+}
+
+/* An update of a map of maps ends with synchronize_rcu(): maybe_wait_bpf_programs(). */
+int tables_grace(const struct instance *in, const struct tables *t, __u32 slot)
+{
+	return bpf_map_update_elem(in->outer[TABLE_HEADER], &slot, &t->fd[TABLE_HEADER], BPF_ANY)
+		       ? -errno
+		       : 0;
+}
+
+int tables_pin(const struct instance *in, const struct tables *t)
+{
+	int i, err = 0;
+
+	for (i = 0; i < NTABLES && !err; i++)
+		err = pin_replace(t->fd[i], in->maps, shapes[i].name);
+	return err;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The verbs of the command line, one file each (cmd_*.c).
+ */
+#ifndef HOSTQOS_LOADER_VERBS_H
+#define HOSTQOS_LOADER_VERBS_H
+
+#include <stdbool.h>
+
+/* Exit statuses. */
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
+
+struct options {
+	const char *instance;
+	const char *class; /* of `run` */
+	bool json;
+};
+
+/* Arguments are what remains after options. Returns the exit status. */
+int cmd_apply(const struct options *options, int argc, char **argv);
+int cmd_check(const struct options *options, int argc, char **argv);
+int cmd_detach(const struct options *options, int argc, char **argv);
+int cmd_diff(const struct options *options, int argc, char **argv);
+int cmd_run(const struct options *options, int argc, char **argv);
+int cmd_show(const struct options *options, int argc, char **argv);
+int cmd_status(const struct options *options, int argc, char **argv);
+
+#endif
