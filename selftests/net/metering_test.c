@@ -128,12 +128,12 @@ static bool use_congestion_control(int fd, const char *name)
 	return !setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, strlen(name));
 }
 
-static void one_tcp_flow(struct testbed *tb, const char *address, const char *algorithm)
+static void one_tcp_flow(struct testbed *tb, const char *address, int port, const char *algorithm)
 {
-	struct flow data = {.protocol = IPPROTO_TCP, .to_port = 7000, .data = true};
+	struct flow data = {.protocol = IPPROTO_TCP, .to_port = port, .data = true};
 	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	int listener = tcp_listener(&far, address, 7000), client = tcp_socket(&near, address),
+	int listener = tcp_listener(&far, address, port), client = tcp_socket(&near, address),
 	    server;
 
 	if (!use_congestion_control(client, algorithm)) {
@@ -142,13 +142,13 @@ static void one_tcp_flow(struct testbed *tb, const char *address, const char *al
 		print_message("this kernel has no bbr\n");
 		goto out;
 	}
-	connect_to(client, address, 7000);
+	connect_to(client, address, port);
 	server = accept_from(listener);
 	tcp_fill(client, server, SECONDS + 0.2);
 	print_message("%s to %s\n", algorithm, address);
 	assert_rate(flow_rate(c, &data, 0, SECONDS), 0.90 * RATE, 1.01 * RATE);
 	assert_rate(flow_rate(c, &data, 0, 1), 0, 1.1 * RATE);
-	judge(c, FLOW(.protocol = IPPROTO_TCP), AF21, 100);
+	judge(c, FLOW(.to_port = port), AF21, 100);
 	close_with_reset(server);
 out:
 	close(client);
@@ -165,8 +165,8 @@ static void one_tcp_flow_gets_its_rate(void **state)
 	netns_no_segmentation(tb->near, NEAR_IF);
 	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
 	for (i = 0; i < 2; i++) {
-		one_tcp_flow(tb, FAR4, algorithms[i]);
-		one_tcp_flow(tb, FAR6, algorithms[i]);
+		one_tcp_flow(tb, FAR4, 7000 + i, algorithms[i]);
+		one_tcp_flow(tb, FAR6, 8000 + i, algorithms[i]);
 	}
 }
 

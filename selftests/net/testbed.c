@@ -18,6 +18,7 @@
 #include "capture.h"
 #include "hostqos.h"
 #include "process.h"
+#include "sockets.h"
 #include "testbed.h"
 
 #define BPFFS "/sys/fs/bpf"
@@ -95,8 +96,18 @@ static void start_reaper(void)
 	_exit(0);
 }
 
+/* A program of one packet, for tests that are about the process. */
+static int send_datagram(const char *address, int port)
+{
+	int fd = socket(address_family(address), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return send_to(fd, address, port, 1) ? 1 : 0;
+}
+
 int testbed_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
 {
+	if (argc == 4 && !strcmp(argv[1], SEND_DATAGRAM))
+		return send_datagram(argv[2], atoi(argv[3]));
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
 	private_mounts();

@@ -58,6 +58,7 @@ struct place {
  * cmocka's main for a file of tests, each with a testbed as its *state. Runs
  * those whose names match the glob in argv[1], if given.
  */
+#define SEND_DATAGRAM "send-datagram" /* ADDRESS PORT: makes the program do just that */
 int testbed_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 int testbed_setup(void **state);
 int testbed_teardown(void **state);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * What the verbs say about a policy in force, and that it is so.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "hostqos.h"
+#include "process.h"
+#include "sockets.h"
+
+#define EF 46
+
+static const char policy[] =
+	"classes:\n"
+	"  voice: { dscp: EF, cgroup: @/app, egress: { rate: 24mbit } }\n"
+	"rules:\n"
+	"  - { name: dns, match: { cgroup: @/app, remote_port: 53 }, refuse: true }\n";
+
+static void run_places_the_command_in_its_class(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+
+	apply(tb, policy);
+	assert_int_equal(
+		hostqos(tb, "run --class voice -- /proc/%d/exe " SEND_DATAGRAM " " FAR4 " 7000",
+			getpid()),
+		0);
+	await_packets(c, FLOW(.to_port = 7000), 1);
+	judge(c, FLOW(.to_port = 7000), EF, 1);
+}
+
+static void run_exits_as_the_command_does(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *p;
+
+	apply(tb, policy);
+	assert_int_equal(hostqos(tb, "run --class voice -- true"), 0);
+	assert_int_equal(hostqos(tb, "run --class voice -- false"), 1);
+	assert_int_equal(hostqos(tb, "run --class voice -- " SCRATCH "/none"), 127);
+	p = hostqos_start(tb, "run --class nothing -- true");
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_errors(p), "nothing"));
+}
+
+static void status_is_read_back_from_the_kernel(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	struct json_object *status, *attached;
+	size_t i;
+
+	assert_int_equal(hostqos(tb, "status"), 1);
+	apply(tb, policy);
+	status = hostqos_json(tb, 0, "status");
+	assert_true(json_object_get_boolean(json_member(status, "healthy")));
+	attached = json_member(status, "attached");
+	assert_true(json_object_array_length(attached) > 1);
+	for (i = 0; i < json_object_array_length(attached); i++)
+		assert_true(json_object_get_boolean(
+			json_member(json_object_array_get_idx(attached, i), "ok")));
+	assert_non_null(json_find(attached, "target", NEAR_IF));
+	json_object_put(status);
+	/* With the interface goes what was attached to it, whatever a pin may say. */
+	run(tb, &near, "ip link del " NEAR_IF);
+	status = hostqos_json(tb, 1, "status");
+	assert_false(json_object_get_boolean(json_member(status, "healthy")));
+	json_object_put(status);
+	detach(tb);
+	assert_int_equal(hostqos(tb, "status"), 1);
+}
+
+static void show_counts_what_was_sent(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct json_object *json, *voice, *dns;
+	int i, fd;
+
+	apply(tb, policy);
+	fd = udp_socket(&near, FAR4);
+	for (i = 0; i < 10; i++)
+		assert_int_equal(send_to(fd, FAR4, 7000, 100), 0);
+	assert_true(send_to(fd, FAR4, 53, 100) < 0);
+	await_packets(c, FLOW(.to_port = 7000), 10);
+	json = hostqos_json(tb, 0, "show classes");
+	voice = json_find(json_member(json, "classes"), "name", "voice");
+	assert_non_null(voice);
+	assert_int_equal(json_object_get_int64(json_member(voice, "packets")), 10);
+	assert_int_equal(json_object_get_int64(json_member(voice, "bytes")), 10 * 142);
+	json_object_put(json);
+	json = hostqos_json(tb, 0, "show rules");
+	dns = json_find(json_member(json, "rules"), "name", "dns");
+	assert_non_null(dns);
+	assert_true(json_object_get_int64(json_member(dns, "refused")) >= 1);
+	json_object_put(json);
+	close(fd);
+}
+
+static void show_flows_lists_live_sockets(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct json_object *json, *flows, *flow, *class;
+	struct connection tcp;
+	size_t i, mine = 0;
+
+	apply(tb, policy);
+	tcp = tcp_connection(&near, &far, FAR4, 7000);
+	json = hostqos_json(tb, 0, "show flows");
+	flows = json_member(json, "flows");
+	for (i = 0; i < json_object_array_length(flows); i++) {
+		flow = json_object_array_get_idx(flows, i);
+		class = json_member(flow, "class");
+		if (!strcmp(json_object_get_string(class), "voice"))
+			mine++;
+	}
+	assert_int_equal(mine, 1);
+	json_object_put(json);
+	close(tcp.client), close(tcp.server), close(tcp.listener);
+}
+
+static void diff_tells_and_does_nothing(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = udp_socket(&near, FAR4);
+	struct json_object *json;
+	char verb[64];
+
+	apply(tb, policy);
+	snprintf(verb, sizeof(verb), "diff %s", policy_file(tb, policy));
+	json = hostqos_json(tb, 0, verb);
+	assert_false(json_object_get_boolean(json_member(json, "changed")));
+	json_object_put(json);
+	snprintf(verb, sizeof(verb), "diff %s",
+		 policy_file(tb, "classes: { voice: { dscp: LE, cgroup: @/app } }\n"));
+	json = hostqos_json(tb, 0, verb);
+	assert_true(json_object_get_boolean(json_member(json, "changed")));
+	json_object_put(json);
+	assert_int_equal(send_to(fd, FAR4, 7000, 100), 0);
+	await_packets(c, FLOW(.to_port = 7000), 1);
+	judge(c, FLOW(.to_port = 7000), EF, 1);
+	close(fd);
+}
+
+/* Inspection with plain bpftool is a feature: names, not bytes. */
+static void bpftool_dumps_every_pinned_map(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	char folder[128], *text;
+	struct dirent *entry;
+	struct process *dump;
+	size_t maps = 0;
+	DIR *dir;
+
+	apply(tb, policy);
+	snprintf(folder, sizeof(folder), "/sys/fs/bpf/hostqos/%s/maps", tb->instance);
+	dir = opendir(folder);
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		maps++;
+		dump = process_start(tb, &near, "bpftool map dump pinned %s/%s", folder,
+				     entry->d_name);
+		if (process_wait(dump))
+			fail_msg("%s: %s", entry->d_name, process_errors(dump));
+		text = process_output(dump);
+		if (!strcmp(entry->d_name, "class_counters"))
+			assert_non_null(strstr(text, "\"packets\""));
+		if (!strcmp(entry->d_name, "active"))
+			assert_non_null(strstr(text, "\"generation\""));
+		free(text);
+	}
+	closedir(dir);
+	assert_true(maps > 8);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(run_places_the_command_in_its_class),
+		NET_TEST(run_exits_as_the_command_does),
+		NET_TEST(status_is_read_back_from_the_kernel),
+		NET_TEST(show_counts_what_was_sent),
+		NET_TEST(show_flows_lists_live_sockets),
+		NET_TEST(diff_tells_and_does_nothing),
+		NET_TEST(bpftool_dumps_every_pinned_map),
+	};
+
+	return RUN_NET_TESTS(argc, argv, tests);
+}

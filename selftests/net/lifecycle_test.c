@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Live sockets under policies that come, change and go.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "hostqos.h"
+#include "sockets.h"
+
+#define AF11 10
+#define AF21 18
+#define EF   46
+
+#define VOICE "rules: [{ match: { cgroup: @/app }, class: voice }]\n"
+
+/* A class that sets all that hostqos can set on a socket. */
+static const char policy[] =
+	"classes: { voice: { dscp: EF, priority: 5, egress: { rate: 24mbit } } }\n" VOICE;
+static const char other_policy[] = "classes: { voice: { dscp: AF21 } }\n" VOICE;
+static const char empty_policy[] = "classes: { voice: { dscp: EF } }\n";
+
+struct options {
+	int tos, tclass, priority;
+	uint64_t pacing;
+};
+
+static struct options options_of(int fd)
+{
+	socklen_t size = sizeof(uint64_t);
+	struct options o = {0};
+
+	o.tos = get_option(fd, IPPROTO_IP, IP_TOS);
+	if (get_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6)
+		o.tclass = get_option(fd, IPPROTO_IPV6, IPV6_TCLASS);
+	o.priority = get_option(fd, SOL_SOCKET, SO_PRIORITY);
+	if (getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &o.pacing, &size))
+		fail_msg("SO_MAX_PACING_RATE: %s", strerror(errno));
+	return o;
+}
+
+/* IP_TOS sets the priority too, so that comes after it. */
+static void set_own_options(int fd)
+{
+	set_option(fd, IPPROTO_IP, IP_TOS, AF11 << 2);
+	if (get_option(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6)
+		set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, AF11 << 2);
+	set_option(fd, SOL_SOCKET, SO_PRIORITY, 3);
+	set_option(fd, SOL_SOCKET, SO_MAX_PACING_RATE, 50000000);
+}
+
+/* Sockets of every kind at /app, each with a peer in far. */
+enum kind { TCP_CLIENT, TCP_SERVER, TCP_LISTENER, UDP_CONNECTED, KINDS };
+static const char *const kind_names[] = {"TCP client", "TCP server", "TCP listener",
+					 "connected UDP"};
+
+static const struct host {
+	const char *own, *peer, *peer_listens;
+} hosts[] = {
+	{NEAR4, FAR4, FAR4},
+	{NEAR6, FAR6, FAR6},
+	{"::", MAPPED FAR4, FAR4},
+};
+
+#define HOSTS (sizeof(hosts) / sizeof(hosts[0]))
+
+struct live {
+	int fd[HOSTS][KINDS], peer[HOSTS][KINDS];
+	struct options own[HOSTS][KINDS];
+};
+
+static int port_of(size_t host, int kind)
+{
+	return 7000 + 10 * host + kind;
+}
+
+static void make_kinds(struct testbed *tb, struct live *l, size_t i)
+{
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct connection c;
+
+	c = tcp_connection(&near, &far, hosts[i].peer, port_of(i, TCP_CLIENT));
+	l->fd[i][TCP_CLIENT] = c.client;
+	l->peer[i][TCP_CLIENT] = c.server;
+	close(c.listener);
+	l->fd[i][TCP_LISTENER] = tcp_listener(&near, hosts[i].own, port_of(i, TCP_LISTENER));
+	l->peer[i][TCP_SERVER] =
+		tcp_client(&far, i == 2 ? NEAR4 : hosts[i].own, port_of(i, TCP_LISTENER));
+	l->fd[i][TCP_SERVER] = accept_from(l->fd[i][TCP_LISTENER]);
+	l->fd[i][UDP_CONNECTED] = udp_socket(&near, hosts[i].peer);
+	connect_to(l->fd[i][UDP_CONNECTED], hosts[i].peer, port_of(i, UDP_CONNECTED));
+	l->peer[i][UDP_CONNECTED] = udp_socket(&far, hosts[i].peer_listens);
+	bind_to(l->peer[i][UDP_CONNECTED], hosts[i].peer_listens, port_of(i, UDP_CONNECTED));
+}
+
+static void make_live(struct testbed *tb, struct live *l, bool own_options)
+{
+	size_t i, kind;
+
+	for (i = 0; i < HOSTS; i++) {
+		make_kinds(tb, l, i);
+		for (kind = 0; kind < KINDS; kind++) {
+			if (own_options)
+				set_own_options(l->fd[i][kind]);
+			l->own[i][kind] = options_of(l->fd[i][kind]);
+		}
+	}
+}
+
+static void close_live(struct live *l)
+{
+	size_t i, kind;
+
+	for (i = 0; i < HOSTS; i++) {
+		for (kind = 0; kind < KINDS; kind++) {
+			close(l->fd[i][kind]);
+			if (kind != TCP_LISTENER)
+				close(l->peer[i][kind]);
+		}
+	}
+}
+
+static void assert_same(const char *option, uint64_t have, uint64_t wanted, size_t host,
+			size_t kind)
+{
+	if (have != wanted)
+		fail_msg("%s of the %s at %s is %#lx, not %#lx", option, kind_names[kind],
+			 hosts[host].own, (unsigned long)have, (unsigned long)wanted);
+}
+
+static void assert_own_options(const struct live *l)
+{
+	size_t i, kind;
+
+	for (i = 0; i < HOSTS; i++) {
+		for (kind = 0; kind < KINDS; kind++) {
+			struct options have = options_of(l->fd[i][kind]);
+			const struct options *own = &l->own[i][kind];
+
+			assert_same("IP_TOS", have.tos, own->tos, i, kind);
+			assert_same("IPV6_TCLASS", have.tclass, own->tclass, i, kind);
+			assert_same("SO_PRIORITY", have.priority, own->priority, i, kind);
+			assert_same("SO_MAX_PACING_RATE", have.pacing, own->pacing, i, kind);
+		}
+	}
+}
+
+/* All of them send, the listener by a new connection; all have the mark. */
+static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, int dscp)
+{
+	struct place far = far_place(tb);
+	size_t i, kind;
+	int client, server;
+
+	capture_clear(c);
+	for (i = 0; i < HOSTS; i++) {
+		for (kind = 0; kind < KINDS; kind++) {
+			if (kind == TCP_LISTENER)
+				continue;
+			send_bytes(l->fd[i][kind], 100);
+			receive_bytes(l->peer[i][kind], 100);
+		}
+		client = tcp_client(&far, i == 2 ? NEAR4 : hosts[i].own, port_of(i, TCP_LISTENER));
+		server = accept_from(l->fd[i][TCP_LISTENER]);
+		send_bytes(server, 100);
+		receive_bytes(client, 100);
+		close(server);
+		close(client);
+		judge(c, FLOW(.to_port = port_of(i, TCP_CLIENT), .data = true), dscp, 1);
+		judge(c, FLOW(.to_port = port_of(i, UDP_CONNECTED)), dscp, 1);
+		/* The server's data, and the new connection's from SYN-ACK on. */
+		judge(c, FLOW(.from_port = port_of(i, TCP_LISTENER)), dscp, 4);
+	}
+}
+
+static void sockets_older_than_the_policy_are_adopted(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct live l;
+
+	make_live(tb, &l, false);
+	expect_marks(tb, c, &l, 0);
+	apply(tb, policy);
+	expect_marks(tb, c, &l, EF);
+	close_live(&l);
+}
+
+static void detach_gives_adopted_sockets_their_own_back(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct live plain, own;
+
+	make_live(tb, &plain, false);
+	apply(tb, policy);
+	detach(tb);
+	assert_own_options(&plain);
+	expect_marks(tb, c, &plain, 0);
+	close_live(&plain);
+	make_live(tb, &own, true);
+	apply(tb, policy);
+	expect_marks(tb, c, &own, EF);
+	detach(tb);
+	assert_own_options(&own);
+	expect_marks(tb, c, &own, AF11);
+	close_live(&own);
+}
+
+static void default_gives_sockets_their_own_back(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct live own;
+
+	make_live(tb, &own, true);
+	apply(tb, policy);
+	expect_marks(tb, c, &own, EF);
+	apply(tb, empty_policy);
+	assert_own_options(&own);
+	expect_marks(tb, c, &own, AF11);
+	close_live(&own);
+}
+
+/* What a socket would have had, had there never been a policy. */
+static void detach_gives_sockets_born_under_it_their_own_back(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct live before, under;
+
+	make_live(tb, &before, false);
+	close_live(&before);
+	apply(tb, policy);
+	make_live(tb, &under, false);
+	expect_marks(tb, c, &under, EF);
+	detach(tb);
+	memcpy(under.own, before.own, sizeof(under.own));
+	assert_own_options(&under);
+	expect_marks(tb, c, &under, 0);
+	close_live(&under);
+}
+
+static void options_set_under_the_policy_are_the_sockets_own(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct live before, under;
+
+	make_live(tb, &before, true);
+	close_live(&before);
+	apply(tb, policy);
+	make_live(tb, &under, true);
+	expect_marks(tb, c, &under, EF);
+	detach(tb);
+	memcpy(under.own, before.own, sizeof(under.own));
+	assert_own_options(&under);
+	expect_marks(tb, c, &under, AF11);
+	close_live(&under);
+}
+
+static void reload_changes_live_flows_at_the_next_packet(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct live old, young;
+
+	make_live(tb, &old, false);
+	apply(tb, policy);
+	expect_marks(tb, c, &old, EF);
+	apply(tb, other_policy);
+	expect_marks(tb, c, &old, AF21);
+	close_live(&old);
+	make_live(tb, &young, false);
+	expect_marks(tb, c, &young, AF21);
+	apply(tb, policy);
+	expect_marks(tb, c, &young, EF);
+	close_live(&young);
+}
+
+static void unconnected_udp_follows_the_policy(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int old = udp_socket(&near, NEAR6), young;
+
+	apply(tb, policy);
+	young = udp_socket(&near, NEAR4);
+	assert_int_equal(send_to(old, MAPPED FAR4, 7000, 100), 0);
+	assert_int_equal(send_to(young, FAR4, 7000, 100), 0);
+	await_packets(c, FLOW(.to_port = 7000), 2);
+	judge(c, FLOW(.to_port = 7000), EF, 2);
+	apply(tb, other_policy);
+	assert_int_equal(send_to(old, FAR6, 7001, 100), 0);
+	assert_int_equal(send_to(young, FAR4, 7001, 100), 0);
+	await_packets(c, FLOW(.to_port = 7001), 2);
+	judge(c, FLOW(.to_port = 7001), AF21, 2);
+	detach(tb);
+	assert_int_equal(send_to(old, FAR6, 7002, 100), 0);
+	assert_int_equal(send_to(young, FAR4, 7002, 100), 0);
+	await_packets(c, FLOW(.to_port = 7002), 2);
+	judge(c, FLOW(.to_port = 7002), 0, 2);
+	close(old);
+	close(young);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(sockets_older_than_the_policy_are_adopted),
+		NET_TEST(detach_gives_adopted_sockets_their_own_back),
+		NET_TEST(default_gives_sockets_their_own_back),
+		NET_TEST(detach_gives_sockets_born_under_it_their_own_back),
+		NET_TEST(options_set_under_the_policy_are_the_sockets_own),
+		NET_TEST(reload_changes_live_flows_at_the_next_packet),
+		NET_TEST(unconnected_udp_follows_the_policy),
+	};
+
+	return RUN_NET_TESTS(argc, argv, tests);
+}

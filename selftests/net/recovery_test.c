@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Commands that are killed, that fail, that run at once; and no trace at the end.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "hostqos.h"
+#include "sockets.h"
+
+#define AF21 18
+#define EF   46
+
+static const char policy[] = "classes: { voice: { dscp: EF, cgroup: @/app } }\n";
+static const char other_policy[] =
+	"classes: { voice: { dscp: AF21, cgroup: @/app, egress: { rate: 100mbit } } }\n";
+
+#define PINS "/sys/fs/bpf/hostqos"
+
+/* The mark of a packet sent now, by a socket that is old or new. */
+static int mark_now(struct capture *c, int fd)
+{
+	capture_clear(c);
+	assert_int_equal(send_to(fd, FAR4, 7000, 100), 0);
+	await_packets(c, FLOW(.to_port = 7000), 1);
+	return DSCP(&c->packets[c->count - 1]);
+}
+
+static bool pinned(const struct testbed *tb)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), PINS "/%s", tb->instance);
+	return !access(path, F_OK);
+}
+
+static char *qdiscs(struct testbed *tb)
+{
+	struct place near = near_place(tb, NULL);
+	struct process *tc = process_start(tb, &near, "tc qdisc show dev " NEAR_IF);
+
+	assert_int_equal(process_wait(tc), 0);
+	return process_output(tc);
+}
+
+static void detach_leaves_no_trace(void **state)
+{
+	struct testbed *tb = *state;
+	char *before = qdiscs(tb), *after, made[128], kept[128];
+	struct bpf_ids ids;
+
+	snprintf(made, sizeof(made), "%s/made", tb->cgroup);
+	snprintf(kept, sizeof(kept), "%s/kept", tb->cgroup);
+	cgroup_make(kept);
+	apply(tb, "classes:\n"
+		  "  voice: { dscp: EF, cgroup: @/made/deep, egress: { rate: 1mbit } }\n"
+		  "  web: { dscp: AF21, syn_ack: CS5, cgroup: @/kept }\n"
+		  "rules:\n"
+		  "  - { match: { inbound_dscp: AF41, remote: 10.0.0.0/8 }, class: web }\n"
+		  "  - { match: { remote_port: 25 }, refuse: true }\n");
+	assert_true(cgroup_exists(made));
+	bpf_ids_collect(tb, &ids);
+	assert_true(ids.program_count && ids.map_count && ids.link_count);
+	assert_int_equal(bpf_ids_alive(&ids), ids.program_count + ids.map_count + ids.link_count);
+	detach(tb);
+	/* The kernel frees what nobody holds a little later. */
+	AWAIT(!bpf_ids_alive(&ids));
+	assert_false(pinned(tb));
+	assert_false(cgroup_exists(made));
+	assert_true(cgroup_exists(kept));
+	after = qdiscs(tb);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+}
+
+static void applying_again_and_again_leaves_one_of_each(void **state)
+{
+	struct testbed *tb = *state;
+	struct bpf_ids first, last;
+	int i;
+
+	apply(tb, policy);
+	bpf_ids_collect(tb, &first);
+	for (i = 0; i < 6; i++)
+		apply(tb, i % 2 ? policy : other_policy);
+	AWAIT((bpf_ids_collect(tb, &last), last.map_count == first.map_count));
+	assert_int_equal(last.program_count, first.program_count);
+	assert_int_equal(last.link_count, first.link_count);
+	detach(tb);
+	AWAIT(!bpf_ids_alive(&last));
+	assert_int_equal(bpf_ids_alive(&first), 0);
+}
+
+static void detach_of_nothing_says_so(void **state)
+{
+	struct process *p = hostqos_start(*state, "detach");
+
+	assert_true(process_wait(p) <= 1);
+	assert_true(process_output(p)[0] || process_errors(p)[0]);
+}
+
+static double seconds_of_apply(struct testbed *tb, const char *text)
+{
+	uint64_t start = now_ns();
+
+	apply(tb, text);
+	return (now_ns() - start) / 1e9;
+}
+
+static void kill_after(struct process *p, double seconds)
+{
+	nanosleep(&(struct timespec){.tv_sec = seconds, .tv_nsec = (seconds - (long)seconds) * 1e9},
+		  NULL);
+	process_kill(p, SIGKILL);
+	process_wait(p);
+}
+
+#define MOMENTS 16
+
+/* The old or the new policy is in force, whole, and the next command works. */
+static void killed_reload_leaves_the_old_or_the_new_policy(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int old = udp_socket(&near, FAR4), i, mark;
+	double seconds;
+
+	apply(tb, policy);
+	seconds = seconds_of_apply(tb, other_policy);
+	for (i = 0; i <= MOMENTS; i++) {
+		apply(tb, policy);
+		assert_int_equal(mark_now(c, old), EF);
+		kill_after(hostqos_start(tb, "apply %s", policy_file(tb, other_policy)),
+			   seconds * i / MOMENTS);
+		mark = mark_now(c, old);
+		if (mark != EF && mark != AF21)
+			fail_msg("moment %d: DSCP %d is of no policy", i, mark);
+		assert_int_equal(hostqos(tb, "status"), 0);
+	}
+	apply(tb, other_policy);
+	assert_int_equal(mark_now(c, old), AF21);
+	close(old);
+}
+
+static void killed_first_apply_can_be_applied_and_detached(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int i, mark, fd = udp_socket(&near, FAR4);
+	struct bpf_ids ids;
+	double seconds = seconds_of_apply(tb, policy);
+
+	detach(tb);
+	for (i = 0; i <= MOMENTS; i++) {
+		kill_after(hostqos_start(tb, "apply %s", policy_file(tb, policy)),
+			   seconds * i / MOMENTS);
+		mark = mark_now(c, fd);
+		if (mark != 0 && mark != EF)
+			fail_msg("moment %d: DSCP %d is of no policy", i, mark);
+		if (i % 2)
+			apply(tb, other_policy);
+		if (pinned(tb)) {
+			bpf_ids_collect(tb, &ids);
+			detach(tb);
+			AWAIT(!bpf_ids_alive(&ids));
+		}
+		assert_false(pinned(tb));
+		assert_int_equal(mark_now(c, fd), 0);
+	}
+	close(fd);
+}
+
+static void killed_detach_can_be_repeated(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int i, fd = udp_socket(&near, FAR4);
+	struct bpf_ids ids;
+	double seconds;
+	uint64_t start;
+
+	apply(tb, policy);
+	start = now_ns();
+	detach(tb);
+	seconds = (now_ns() - start) / 1e9;
+	for (i = 0; i <= MOMENTS; i++) {
+		apply(tb, policy);
+		bpf_ids_collect(tb, &ids);
+		kill_after(hostqos_start(tb, "detach"), seconds * i / MOMENTS);
+		if (pinned(tb))
+			detach(tb);
+		AWAIT(!bpf_ids_alive(&ids));
+		assert_false(pinned(tb));
+		assert_int_equal(mark_now(c, fd), 0);
+	}
+	close(fd);
+}
+
+/* The second waits or says who is first; either way one whole policy is in force. */
+static void two_applies_at_once_do_not_mix(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int i, fd = udp_socket(&near, FAR4), mark, status_a, status_b;
+	struct process *a, *b;
+
+	for (i = 0; i < 8; i++) {
+		a = hostqos_start(tb, "apply %s", policy_file(tb, policy));
+		b = hostqos_start(tb, "apply %s", policy_file(tb, other_policy));
+		status_a = process_wait(a);
+		status_b = process_wait(b);
+		if (status_a && status_b)
+			fail_msg("neither worked: %s%s", process_errors(a), process_errors(b));
+		if ((status_a && !process_errors(a)[0]) || (status_b && !process_errors(b)[0]))
+			fail_msg("one failed without a word");
+		mark = mark_now(c, fd);
+		assert_true((mark == EF && !status_a) || (mark == AF21 && !status_b));
+		assert_int_equal(hostqos(tb, "status"), 0);
+		if (i == 3)
+			detach(tb);
+	}
+	close(fd);
+}
+
+static const char *const bad_policies[] = {
+	"classes: { voice: { dscp: XX } }\n",
+	"hostqos: 1\nattach: { cgroup: @/missing, interfaces: [near0] }\n"
+	"classes: { voice: { dscp: AF21 } }\n",
+	"rules: [{ match: { protocol: tcp }, class: nowhere }]\n",
+};
+
+#define BAD_POLICIES (sizeof(bad_policies) / sizeof(bad_policies[0]))
+
+static void failing_apply_changes_nothing(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = udp_socket(&near, FAR4);
+	struct json_object *before, *after;
+	struct process *p;
+	size_t i;
+
+	for (i = 0; i < BAD_POLICIES; i++) {
+		assert_int_equal(hostqos(tb, "apply %s", policy_file(tb, bad_policies[i])), 1);
+		assert_false(pinned(tb));
+	}
+	apply(tb, policy);
+	before = hostqos_json(tb, 0, "status");
+	for (i = 0; i < BAD_POLICIES; i++) {
+		p = hostqos_start(tb, "apply %s", policy_file(tb, bad_policies[i]));
+		assert_int_equal(process_wait(p), 1);
+		assert_true(process_errors(p)[0]);
+		assert_int_equal(mark_now(c, fd), EF);
+	}
+	after = hostqos_json(tb, 0, "status");
+	assert_string_equal(json_object_to_json_string(json_member(before, "generation")),
+			    json_object_to_json_string(json_member(after, "generation")));
+	json_object_put(before);
+	json_object_put(after);
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(detach_leaves_no_trace),
+		NET_TEST(applying_again_and_again_leaves_one_of_each),
+		NET_TEST(detach_of_nothing_says_so),
+		NET_TEST(killed_reload_leaves_the_old_or_the_new_policy),
+		NET_TEST(killed_first_apply_can_be_applied_and_detached),
+		NET_TEST(killed_detach_can_be_repeated),
+		NET_TEST(two_applies_at_once_do_not_mix),
+		NET_TEST(failing_apply_changes_nothing),
+	};
+
+	return RUN_NET_TESTS(argc, argv, tests);
+}
