@@ -18,7 +18,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(abspath $(O))/unpacked/
 export O
 BPFTOOL	  ?= bpftool
 # Asked for only where root is needed: what is built stays the user's.
-SUDO	  := $(if $(filter 0,$(shell id -u)),,sudo)
+export SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 arch	  := $(shell uname -m)
 bpf_arch  := $(or $(patsubst x86_64,x86,$(filter x86_64,$(arch))),$(patsubst aarch64,arm64,$(filter aarch64,$(arch))),\
@@ -91,7 +91,8 @@ $(groups:%=setup-%): setup-%:; @selftests/setup.sh build $*
 # A second make, so that pkg-config is asked again about what was just installed.
 again	   = @+$(MAKE) --no-print-directory
 export HOSTQOS := $(abspath $(O)/hostqos)
-suite	   = @SUDO="$(SUDO)" selftests/run.sh
+# No shell in between, so that what ends make ends the tests.
+suite	   = @selftests/run.sh
 test: setup-test; $(again) test-all
 demo: setup-demo; $(again) demo-run
 bench: setup-bench; $(again) bench-run
@@ -101,7 +102,7 @@ test-bpf: $(O)/hostqos $(bpf); $(suite) --root $(bpf)
 test-net: $(O)/hostqos $(net); $(suite) --root $(net)
 test-vm: setup-vm; $(again) test-vm-run
 test-vm-run: $(O)/hostqos $(bpf) $(net); @selftests/vm/test.sh "$(KERNELS)" $(bpf) $(net)
-demo-run: $(O)/hostqos $(demo); @$(SUDO) env PATH="$$PATH" selftests/demo/demo.sh $(O)/hostqos
+demo-run: $(O)/hostqos $(demo); @$(SUDO) env PATH="$(PATH)" selftests/demo/demo.sh $(O)/hostqos
 bench-run: $(bench); @set -e; for b in $^; do $(SUDO) $$b; done
 
 check: setup-check; @selftests/check/run.sh

@@ -13,7 +13,7 @@ where=${HOSTQOS_WHERE:-native}
 dir=$(mktemp -d)
 log=$dir/log results=$dir/results pid=
 trap 'rm -rf "$dir"' EXIT
-trap '[ -z "$pid" ] || kill -- "-$pid"; exit 130' INT TERM HUP
+trap '[ -z "$pid" ] || kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
 set -m # each program is a process group, that can be ended whole and heeds SIGINT
 
 # Sum of the numbers in cmocka's lines of one kind, wherever they begin.
