@@ -24,6 +24,8 @@ void arena_free(struct arena *arena);
 void *mem_alloc(size_t count, size_t size); /* zeroed */
 void *mem_resize(void *old, size_t count, size_t size);
 
+char *mem_strdup(const char *text);
+
 /*
  * Make room for one element more in a growing array: doubles its capacity when
  * `count` has reached it (powers of two, from 8).

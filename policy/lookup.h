@@ -44,10 +44,21 @@ __u64 policy_name_hash(const char *name);
 /* The row that a cgroup's path selects. */
 __u32 policy_path_row(const struct hq_image *image, const char *path);
 
+/* The row of an exact value; image->exact is sorted. */
+__u32 policy_exact_row(const struct hq_image *image, const struct hq_exact_key *key);
+
 void policy_rows(const struct hq_image *image, const struct policy_flow *flow,
 		 struct hq_rows *rows);
 
-/* HQ_RULE_NONE in an answer: class `default`. */
-struct hq_matched policy_match(const struct hq_image *image, const struct policy_flow *flow);
+/*
+ * The first rule that surely matches, and the first that may. HQ_RULE_NONE:
+ * none, that is to say class `default`. If they differ, the answer is provisional.
+ */
+struct policy_matched {
+	__u32 sure;
+	__u32 maybe;
+};
+
+struct policy_matched policy_match(const struct hq_image *image, const struct policy_flow *flow);
 
 #endif

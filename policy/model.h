@@ -75,6 +75,7 @@ struct policy_rule {
 	struct policy_match *nots; /* in each block, no term may match */
 	size_t nots_count;
 	bool refuse;
+	const char *class_name;	 /* NULL where refuse */
 	uint16_t class;		 /* index into policy->classes, unless refuse */
 	struct diag_at class_at; /* of the value of `class` or `refuse` */
 };
@@ -124,6 +125,6 @@ struct policy {
 int policy_find_class(const struct policy *policy, const char *name);
 
 /* The burst in bytes: as written, or chosen from the rate. */
-uint32_t policy_burst(const struct policy_egress *egress);
+uint64_t policy_burst(const struct policy_egress *egress);
 
 #endif

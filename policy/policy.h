@@ -13,6 +13,9 @@
 #include "diag.h"
 #include "model.h"
 
+/* A longer text is refused; a reader of files need not read on. */
+#define POLICY_MAX_TEXT (16 << 20)
+
 /*
  * Parse and validate `text` (need not be NUL-terminated; kept as long as the
  * policy lives). Every mistake goes to `diag`. Returns NULL if there was any

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "policy.h"
+#include "print.h"
+#include "scalar.h"
+#include "suggest.h"
+
+/* DSCPs at which nothing is gained over the default: CS0, LE (RFC 8622), CS1 (RFC 3662). */
+#define IS_NO_BETTER(dscp) ((dscp) == HQ_KEEP || (dscp) == 0 || (dscp) == 1 || (dscp) == 8)
+
+const struct policy_term *policy_term(const struct policy_match *match, enum policy_key key)
+{
+	size_t i;
+
+	for (i = 0; i < match->count; i++)
+		if (match->terms[i].key == key)
+			return &match->terms[i];
+	return NULL;
+}
+
+static void resolve_class(const struct policy *policy, struct policy_rule *rule, struct diag *diag)
+{
+	struct suggestion suggestion = {.word = rule->class_name};
+	int class = policy_find_class(policy, rule->class_name);
+	size_t i;
+
+	if (class >= 0) {
+		rule->class = class;
+		return;
+	}
+	if (diag_errors(diag) < DIAG_KEPT)
+		for (i = 0; i < policy->class_count; i++)
+			suggest_offer(&suggestion, policy->classes[i].name);
+	diag_error(diag, rule->class_at, "unknown class '%.64s'%s", rule->class_name,
+		   suggest_text(&suggestion));
+}
+
+/* Without a key that a process cannot choose, a good class is there for the taking. */
+static void check_trust(const struct policy *policy, const struct policy_rule *rule,
+			struct diag *diag)
+{
+	static const enum policy_key anchors[] = {POLICY_CGROUP, POLICY_UNIT,  POLICY_USER,
+						  POLICY_GROUP,	 POLICY_LOCAL, POLICY_REMOTE};
+	const struct policy_match *match = &rule->match;
+	const struct policy_term *exe = policy_term(match, POLICY_EXE);
+	bool chosen =
+		policy_term(match, POLICY_LOCAL_PORT) || policy_term(match, POLICY_REMOTE_PORT);
+	size_t i;
+
+	if (rule->refuse || IS_NO_BETTER(policy->classes[rule->class].dscp))
+		return;
+	for (i = 0; i < sizeof(anchors) / sizeof(*anchors); i++)
+		if (policy_term(match, anchors[i]))
+			return;
+	for (i = 0; exe && i < exe->count; i++)
+		if (*exe->values[i].text != '/')
+			break;
+	if (exe && i == exe->count)
+		return;
+	if (exe || chosen)
+		diag_warning(diag, rule->class_at,
+			     "any process can choose its %s, and so class '%s'; add 'cgroup', "
+			     "'unit' or 'user'",
+			     exe ? "executable's name" : "ports", rule->class_name);
+}
+
+static void check_rule(const struct policy *policy, struct policy_rule *rule, struct diag *diag)
+{
+	const struct policy_term *term = policy_term(&rule->match, POLICY_INBOUND_DSCP);
+
+	if (rule->class_name)
+		resolve_class(policy, rule, diag);
+	check_match(rule, diag);
+	check_trust(policy, rule, diag);
+	if (term && !policy_term(&rule->match, POLICY_REMOTE))
+		diag_warning(diag, term->at,
+			     "'inbound_dscp' without 'remote': any peer can send that DSCP");
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct policy_rule *x = *(const struct policy_rule *const *)a;
+	const struct policy_rule *y = *(const struct policy_rule *const *)b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : x < y ? -1 : x > y;
+}
+
+/* Counters go by the name. */
+static void check_rule_names(const struct policy *policy, struct diag *diag)
+{
+	const struct policy_rule **named = mem_alloc(policy->rule_count, sizeof(*named));
+	size_t count = 0, i;
+
+	for (i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].name)
+			named[count++] = &policy->rules[i];
+	qsort(named, count, sizeof(*named), compare_names);
+	for (i = 1; i < count; i++)
+		if (!strcmp(named[i]->name, named[i - 1]->name))
+			diag_error(diag, named[i]->at, "the rule at line %u is named '%s' too",
+				   named[i - 1]->at.line, named[i]->name);
+	free(named);
+}
+
+static bool is_below(const char *path, const char *top)
+{
+	size_t length = strlen(top);
+
+	return !strcmp(top, "/") ||
+	       (!strncmp(path, top, length) && (path[length] == '/' || path[length] == '\0'));
+}
+
+static void check_class_cgroup(const struct policy *policy, size_t index, struct diag *diag)
+{
+	const struct policy_class *class = &policy->classes[index];
+	size_t i;
+
+	if (!is_below(class->cgroup, policy->attach_cgroup))
+		diag_error(diag, class->cgroup_at,
+			   "cgroup '%.64s' of class '%s' is not below '%.64s', which 'attach' "
+			   "governs",
+			   class->cgroup, class->name, policy->attach_cgroup);
+	for (i = 0; i < policy->class_count; i++) {
+		const struct policy_class *other = &policy->classes[i];
+
+		if (i != index && other->cgroup && !strcmp(other->cgroup, class->cgroup) &&
+		    (other->cgroup_at.line < class->cgroup_at.line))
+			diag_error(diag, class->cgroup_at, "cgroup '%.64s' is class '%s''s already",
+				   class->cgroup, other->name);
+	}
+}
+
+static void check_burst(const struct policy_class *class, struct diag *diag)
+{
+	uint64_t burst = policy_burst(&class->egress);
+
+	if (!burst || burst > SCALAR_SIZE_MOST)
+		diag_error(diag, class->egress.at,
+			   "burst of class '%s' comes to %llu bytes at its rate: 1b to 2gb less a "
+			   "byte can be kept",
+			   class->name, (unsigned long long)burst);
+}
+
+static void check_classes(const struct policy *policy, const bool *used, struct diag *diag)
+{
+	size_t i;
+
+	for (i = 0; i < policy->class_count; i++) {
+		const struct policy_class *class = &policy->classes[i];
+
+		if (class->egress.rate)
+			check_burst(class, diag);
+		if (class->cgroup)
+			check_class_cgroup(policy, i, diag);
+		else if (i != HQ_CLASS_DEFAULT && !used[i])
+			diag_warning(diag, class->at,
+				     "class '%s' is unused: no rule names it, and it has no cgroup",
+				     class->name);
+	}
+}
+
+void check_policy(struct policy *policy, struct diag *diag)
+{
+	bool *used = mem_alloc(policy->class_count, sizeof(*used));
+	size_t i;
+
+	for (i = 0; i < policy->rule_count; i++) {
+		check_rule(policy, &policy->rules[i], diag);
+		if (policy->rules[i].class_name)
+			used[policy->rules[i].class] = true;
+	}
+	check_rule_names(policy, diag);
+	check_classes(policy, used, diag);
+	free(used);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/* What only the whole policy can tell: references, combinations, dubious trust. */
+#ifndef HOSTQOS_CHECK_H
+#define HOSTQOS_CHECK_H
+
+#include "model.h"
+
+/* Resolves the classes of rules, too. */
+void check_policy(struct policy *policy, struct diag *diag);
+
+/* Whether the keys of one rule can hold together at all. */
+void check_match(const struct policy_rule *rule, struct diag *diag);
+
+/* The term of this key, or NULL. */
+const struct policy_term *policy_term(const struct policy_match *match, enum policy_key key);
+
+#endif
