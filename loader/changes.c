@@ -120,7 +120,10 @@ static struct items attach_of(const struct policy *policy)
 		globs = more;
 	}
 	items_add(&items, strdup("cgroup"), strdup(policy->attach_cgroup));
-	items_add(&items, strdup("interfaces"), globs);
+	if (policy->interface_count)
+		items_add(&items, strdup("interfaces"), globs);
+	else
+		free(globs);
 	return items;
 }
 

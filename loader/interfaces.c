@@ -147,6 +147,14 @@ static int choose(struct interfaces *chosen, struct rtnl_link *l)
 	return 0;
 }
 
+static int by_ifindex(const void *a, const void *b)
+{
+	__u32 ia = ((const struct interface *)a)->ifindex;
+	__u32 ib = ((const struct interface *)b)->ifindex;
+
+	return ia < ib ? -1 : ia > ib;
+}
+
 int interfaces_choose(struct interfaces *chosen, const struct policy *policy, struct diag *diag)
 {
 	bool *matched = calloc(policy->interface_count + 1, sizeof(*matched));
@@ -168,6 +176,8 @@ int interfaces_choose(struct interfaces *chosen, const struct policy *policy, st
 			    ? chosen_by_pattern(policy, rtnl_link_get_name(l), matched)
 			    : chosen_by_default(links, l))
 			err = choose(chosen, l);
+	if (chosen->count)
+		qsort(chosen->list, chosen->count, sizeof(*chosen->list), by_ifindex);
 	for (i = 0; i < policy->interface_count; i++)
 		if (!matched[i] && !policy->interfaces[i].exclude)
 			diag_warning(diag, policy->interfaces[i].at,

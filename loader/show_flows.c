@@ -28,9 +28,8 @@ static const char *reason(const struct in_force *f, const struct hq_socket *s)
 /* Ids stay with their classes from one policy to the next; rules' places do not. */
 static const char *class_name(const struct in_force *f, const struct hq_decision *d)
 {
-	return d->class < HQ_MAX_CLASSES && f->classes[d->class].defined
-		       ? f->classes[d->class].name
-		       : NULL;
+	return d->class < HQ_MAX_CLASSES && f->classes[d->class].defined ? f->classes[d->class].name
+									 : NULL;
 }
 
 static const char *rule_name(const struct in_force *f, const struct hq_decision *d)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -279,18 +280,50 @@ void tables_close(struct tables *t)
 	memset(t->fd, -1, sizeof(t->fd));
 }
 
-int tables_publish(const struct instance *in, const struct tables *t, __u32 slot)
-{
-	int i;
+/* One table on its way into its slot. */
+struct update {
+	int outer;
+	int inner;
+	__u32 slot;
+	int err;
+};
 
-	for (i = 0; i < NTABLES; i++)
-		if (bpf_map_update_elem(in->outer[i], &slot, &t->fd[i], BPF_ANY))
-			return fail(-errno, "cannot put the table '%s' into its slot",
-				    shapes[i].name);
-	return 0;
+static void *update_slot(void *arg)
+{
+	struct update *u = arg;
+
+	u->err = bpf_map_update_elem(u->outer, &u->slot, &u->inner, BPF_ANY) ? -errno : 0;
+	return NULL;
 }
 
-/* An update of a map of maps ends with synchronize_rcu(): maybe_wait_bpf_programs(). */
+/*
+ * Each update of a map of maps waits for a grace period of RCU
+ * (maybe_wait_bpf_programs()). Threads wait for the same one together.
+ */
+int tables_publish(const struct instance *in, const struct tables *t, __u32 slot)
+{
+	struct update updates[NTABLES];
+	pthread_t threads[NTABLES];
+	bool started[NTABLES];
+	int i, err = 0;
+
+	for (i = 0; i < NTABLES; i++) {
+		updates[i] = (struct update){in->outer[i], t->fd[i], slot, 0};
+		started[i] = !pthread_create(&threads[i], NULL, update_slot, &updates[i]);
+		if (!started[i])
+			update_slot(&updates[i]);
+	}
+	for (i = 0; i < NTABLES; i++) {
+		if (started[i])
+			pthread_join(threads[i], NULL);
+		if (updates[i].err)
+			err = fail(updates[i].err, "cannot put the table '%s' into its slot",
+				   shapes[i].name);
+	}
+	return err;
+}
+
+/* The same wait, for itself. */
 int tables_grace(const struct instance *in, const struct tables *t, __u32 slot)
 {
 	return bpf_map_update_elem(in->outer[TABLE_HEADER], &slot, &t->fd[TABLE_HEADER], BPF_ANY)
