@@ -234,7 +234,7 @@ EOF
 run without "" ""
 
 sed "s|/hostqos-demo|$cgroup|" "$here/demo.yaml" >/run/demo/demo.yaml || die "cannot write the policy"
-echo "The same $seconds s with hostqos on the sender, the programs unchanged:"
+printf '\nThe same %s s with hostqos on the sender, the programs unchanged:\n' $seconds
 hostqos apply /run/demo/demo.yaml
 governed="$hostqos --instance $instance run --class"
 run with "$governed media --" "$governed control --"
