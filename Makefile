@@ -67,7 +67,7 @@ $(O)/%.o: %.c Makefile | tools-build; $(call compile)
 $(O)/asan/%.o: %.c Makefile | tools-test; $(call compile,$(sanitize))
 $(loader) $(call objs,$(wildcard selftests/bpf/*.c selftests/bench/*.c)): | $(skel)
 $(O)/selftests/bpf/%.o $(O)/selftests/net/%.o: cflags += -I$(@D)
-$(call objs,$(wildcard selftests/bpf/*_test.c)): | $(test_skels)
+$(call objs,$(filter-out %.bpf.c,$(wildcard selftests/bpf/*.c))): | $(test_skels)
 $(call objs,$(wildcard selftests/bpf/*.c selftests/net/*.c)): | tools-test
 
 $(O)/%.bpf.o: %.bpf.c Makefile | tools-build; $(call run,BPF,$(CLANG) $(bpf_flags) -MMD -MP -c -o $@ $<)

@@ -66,12 +66,15 @@ static __always_inline void fragment_key_init(struct fragment_key *key, const st
 	key->protocol = t->protocol;
 }
 
+static __always_inline int is_fragment(const struct packet *p, int first)
+{
+	return p->datagram && p->transport.fragmented && p->transport.first == first;
+}
+
 static __noinline struct fragment_fate *fragment_find(const struct packet *p)
 {
 	struct fragment_key key;
 
-	if (!p->datagram || !p->transport.fragmented || p->transport.first)
-		return NULL;
 	fragment_key_init(&key, &p->transport);
 	return bpf_map_lookup_elem(&fragments, &key);
 }
@@ -81,8 +84,6 @@ static __noinline void fragment_remember(const struct packet *p, __u32 colour)
 	struct fragment_fate fate = {.decision = p->decision, .colour = colour};
 	struct fragment_key key;
 
-	if (!p->datagram || !p->transport.fragmented || !p->transport.first)
-		return;
 	fragment_key_init(&key, &p->transport);
 	bpf_map_update_elem(&fragments, &key, &fate, BPF_ANY);
 }
@@ -95,7 +96,7 @@ static __always_inline enum colour colour_of(const struct packet *p, const struc
 
 	if (!class->egress.rate)
 		return GREEN;
-	fate = class->exceed == HQ_EXCEED_REMARK ? fragment_find(p) : NULL;
+	fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
 	colour = meter_charge(&class->egress, p->decision.class, bytes);
 	return fate ? fate->colour : colour;
 }
@@ -114,7 +115,8 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 		return PASS_ON;
 	}
 	colour = colour_of(p, class, bytes);
-	fragment_remember(p, colour);
+	if (is_fragment(p, 1))
+		fragment_remember(p, colour);
 	dscp = p->syn_ack ? class->syn_ack : class->dscp;
 	if (colour == RED) {
 		count->exceed_packets += segments;
@@ -141,7 +143,7 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
 							  struct hq_flow *flow, struct packet *p)
 {
-	struct fragment_fate *fate = fragment_find(p);
+	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
 	struct flow_key *key = &p->transport.key;
 
 	if (fate && fate->decision.generation == p->generation)
@@ -305,9 +307,12 @@ static __always_inline int is_forwarded(struct __sk_buff *skb)
 
 static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 {
-	struct packet p = {.generation = active_generation()};
+	struct packet
+		p; /* its transport is not cleared: parse_transport() does, where it is needed */
 	int err;
 
+	p.generation = active_generation();
+	p.syn_ack = p.datagram = 0;
 	if (!p.generation || skb->tc_index == metered_mark || is_forwarded(skb))
 		return PASS_ON;
 	err = parse_network(skb, l2, &p.net);

@@ -16,8 +16,9 @@
 
 /*
  * The policy's tables. What is declared within `values` is the shape of the
- * inner maps; how many elements they have is the policy's affair, hence
- * BPF_F_INNER_MAP (arrays; hash tables and tries may differ as they are).
+ * inner maps. A table of one size in all policies keeps it there, since the
+ * verifier inlines lookups in such arrays; of the others the size is the
+ * policy's affair, hence BPF_F_INNER_MAP.
  */
 #define POLICY_TABLE(name, inner)                                                                  \
 	struct {                                                                                   \
@@ -27,24 +28,24 @@
 		__array(values, struct inner);                                                     \
 	} policy_##name MAP
 
-#define INNER_ARRAY(name, value_type)                                                              \
+#define INNER_ARRAY(name, value_type, elements, flags)                                             \
 	struct inner_##name {                                                                      \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
-		__uint(map_flags, BPF_F_INNER_MAP);                                                \
-		__uint(max_entries, 1);                                                            \
+		__uint(map_flags, flags);                                                          \
+		__uint(max_entries, elements);                                                     \
 		__type(key, __u32);                                                                \
 		__type(value, value_type);                                                         \
 	};                                                                                         \
 	POLICY_TABLE(name, inner_##name)
 
-INNER_ARRAY(header, struct hq_header);
-INNER_ARRAY(rules, struct hq_rule);
-INNER_ARRAY(classes, struct hq_class);
-INNER_ARRAY(vectors, struct hq_vector);
-INNER_ARRAY(ports, __u32);
-INNER_ARRAY(enums, __u32);
-INNER_ARRAY(paths, __u32);
-INNER_ARRAY(text, struct hq_text);
+INNER_ARRAY(header, struct hq_header, 1, 0);
+INNER_ARRAY(classes, struct hq_class, HQ_MAX_CLASSES, 0);
+INNER_ARRAY(ports, __u32, HQ_PORT_CELLS, 0);
+INNER_ARRAY(enums, __u32, HQ_ENUM_CELLS, 0);
+INNER_ARRAY(rules, struct hq_rule, 1, BPF_F_INNER_MAP);
+INNER_ARRAY(vectors, struct hq_vector, 1, BPF_F_INNER_MAP);
+INNER_ARRAY(paths, __u32, 1, BPF_F_INNER_MAP);
+INNER_ARRAY(text, struct hq_text, 1, BPF_F_INNER_MAP);
 
 struct inner_exact {
 	__uint(type, BPF_MAP_TYPE_HASH);

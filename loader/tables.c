@@ -23,19 +23,18 @@ static const struct shape {
 	const char *key; /* their BTF types */
 	const char *value;
 } shapes[NTABLES] = {
-#define ARRAY(id, table, type_name, c_type)                                                        \
-	[id] =                                                                                     \
-		{table,		  "policy_" table, BPF_MAP_TYPE_ARRAY,                             \
-		 BPF_F_INNER_MAP, sizeof(__u32),   sizeof(c_type),                                 \
-		 "__u32",	  type_name}
-	ARRAY(TABLE_HEADER, "header", "hq_header", struct hq_header),
-	ARRAY(TABLE_RULES, "rules", "hq_rule", struct hq_rule),
-	ARRAY(TABLE_CLASSES, "classes", "hq_class", struct hq_class),
-	ARRAY(TABLE_VECTORS, "vectors", "hq_vector", struct hq_vector),
-	ARRAY(TABLE_PORTS, "ports", "__u32", __u32),
-	ARRAY(TABLE_ENUMS, "enums", "__u32", __u32),
-	ARRAY(TABLE_PATHS, "paths", "__u32", __u32),
-	ARRAY(TABLE_TEXT, "text", "hq_text", struct hq_text),
+#define ARRAY(id, table, type_name, c_type, flags)                                                 \
+	[id] = {table,		"policy_" table, BPF_MAP_TYPE_ARRAY, flags, sizeof(__u32),         \
+		sizeof(c_type), "__u32",	 type_name}
+	/* Of one size in all policies: the verifier inlines their lookups. */
+	ARRAY(TABLE_HEADER, "header", "hq_header", struct hq_header, 0),
+	ARRAY(TABLE_CLASSES, "classes", "hq_class", struct hq_class, 0),
+	ARRAY(TABLE_PORTS, "ports", "__u32", __u32, 0),
+	ARRAY(TABLE_ENUMS, "enums", "__u32", __u32, 0),
+	ARRAY(TABLE_RULES, "rules", "hq_rule", struct hq_rule, BPF_F_INNER_MAP),
+	ARRAY(TABLE_VECTORS, "vectors", "hq_vector", struct hq_vector, BPF_F_INNER_MAP),
+	ARRAY(TABLE_PATHS, "paths", "__u32", __u32, BPF_F_INNER_MAP),
+	ARRAY(TABLE_TEXT, "text", "hq_text", struct hq_text, BPF_F_INNER_MAP),
 #undef ARRAY
 	[TABLE_EXACT] = {"exact", "policy_exact", BPF_MAP_TYPE_HASH, 0, sizeof(struct hq_exact_key),
 			 sizeof(__u32), "hq_exact_key", "__u32"},

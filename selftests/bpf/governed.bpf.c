@@ -37,6 +37,17 @@ int governed(struct __sk_buff *skb)
 	return egress(skb, ETH_HLEN);
 }
 
+/* As two stacked devices show one packet. */
+SEC("tc")
+int governed_twice(struct __sk_buff *skb)
+{
+	int verdict;
+
+	give_flow(skb);
+	verdict = egress(skb, ETH_HLEN);
+	return verdict == TC_ACT_UNSPEC ? egress(skb, ETH_HLEN) : verdict;
+}
+
 /* What giving the flow costs by itself, for the bench to take away. */
 SEC("tc")
 int given_only(struct __sk_buff *skb)

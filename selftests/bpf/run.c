@@ -31,7 +31,8 @@ static struct hq_image *compile(const char *text)
 	struct policy *policy = policy_parse("test", text, strlen(text), &diag);
 	struct hq_image *image;
 
-	diag_print(&diag, stderr);
+	if (!policy)
+		diag_print(&diag, stderr);
 	assert_non_null(policy);
 	image = policy_compile(policy, NULL, policy_exe_stat, &diag);
 	assert_non_null(image);
@@ -48,9 +49,9 @@ static void put_tables(struct governed *g, const char *text)
 	struct tables t;
 	int i;
 
-	assert_int_equal(tables_create(&t, bpf_map__fd(g->skel->maps.policy_rules), g->image, text,
-				       strlen(text)),
-			 0);
+	assert_int_equal(
+		tables_create(&t, bpf_map__fd(g->skel->maps.active), g->image, text, strlen(text)),
+		0);
 	for (i = 0; i < NTABLES; i++) {
 		map = bpf_object__find_map_by_name(g->skel->obj, table_outer_name(i));
 		assert_non_null(map);
@@ -128,6 +129,7 @@ static int program_fd(struct governed *g, enum run_program program)
 {
 	struct bpf_program *programs[] = {
 		[RUN_GOVERNED] = g->skel->progs.governed,
+		[RUN_GOVERNED_TWICE] = g->skel->progs.governed_twice,
 		[RUN_GIVEN_ONLY] = g->skel->progs.given_only,
 		[RUN_UNGOVERNED] = g->skel->progs.ungoverned,
 		[RUN_EMPTY] = g->skel->progs.empty,
@@ -148,7 +150,6 @@ void run_program(struct governed *g, enum run_program program, struct run *r)
 	r->out_length = opts.data_size_out;
 	r->verdict = (int)opts.retval;
 	r->nanoseconds = opts.duration;
-	r->tc_index = out.tc_index;
 	r->priority = out.priority;
 }
 

@@ -27,7 +27,7 @@ struct hq_flow run_tcp_flow(struct governed *g, const char *class_name);
 /* An unconnected UDP socket's flow of root in the given cgroup-less identity. */
 struct hq_flow run_udp_flow(void);
 
-enum run_program { RUN_GOVERNED, RUN_GIVEN_ONLY, RUN_UNGOVERNED, RUN_EMPTY };
+enum run_program { RUN_GOVERNED, RUN_GOVERNED_TWICE, RUN_GIVEN_ONLY, RUN_UNGOVERNED, RUN_EMPTY };
 
 struct run {
 	const void *packet; /* from the Ethernet header */
@@ -40,7 +40,6 @@ struct run {
 	unsigned int out_length;
 	int verdict;
 	unsigned int nanoseconds; /* each, over `repeat` runs */
-	unsigned int tc_index;
 	unsigned int priority;
 };
 
