@@ -90,12 +90,14 @@ static int open_installation(struct apply *a)
 	char hash[sizeof(a->install.object)] = "";
 	int err = links_recover(&a->in);
 
+	a->fresh = a->in.made;
 	if (!err)
 		err = instance_open(&a->in);
 	object_hash(hash);
-	a->fresh = err == -ENOENT;
-	if (a->fresh)
+	if (err == -ENOENT) {
+		a->fresh = true;
 		return load(a);
+	}
 	if (!err)
 		err = instance_install(&a->in, &a->install);
 	if (!err)

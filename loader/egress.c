@@ -178,6 +178,14 @@ static int filter_attach(struct filter *f, const struct instance *in, int progra
 	return err;
 }
 
+/* Did an earlier command make the qdisc that is there? Its filter may have been wiped. */
+static bool made_before(const struct instance *in, __u32 ifindex)
+{
+	struct hq_interface note;
+
+	return !bpf_map_lookup_elem(in->map[MAP_INTERFACES], &ifindex, &note) && note.made_clsact;
+}
+
 /* The qdisc, noted as ours before it is made. */
 static int clsact_make(struct filter *f, const struct instance *in)
 {
@@ -187,7 +195,7 @@ static int clsact_make(struct filter *f, const struct instance *in)
 
 	if (has < 0)
 		return has;
-	f->note.made_clsact = !has;
+	f->note.made_clsact = !has || made_before(in, f->interface.ifindex);
 	err = note_write(in, f->interface.ifindex, &f->note);
 	if (err || has)
 		return err;

@@ -34,6 +34,7 @@ struct instance {
 	char links[PATH_MAX]; /* below it */
 	char maps[PATH_MAX];
 	char cgroup2[PATH_MAX]; /* where cgroup v2 is mounted */
+	bool made;		/* by instance_lock() */
 	int lock;		/* the locked directory, or -1 */
 	int map[NMAPS];		/* descriptors, or -1 */
 	int outer[NTABLES];	/* the two slots of each table, or -1 */

@@ -92,9 +92,12 @@ int instance_lock_existing(struct instance *in)
 	}
 }
 
+/* 1 if it was made, 0 if it was there, or -errno. */
 static int make_directory(const char *path)
 {
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+	if (!mkdir(path, 0700))
+		return 1;
+	return errno == EEXIST ? 0 : -errno;
 }
 
 int instance_lock(struct instance *in)
@@ -107,20 +110,20 @@ int instance_lock(struct instance *in)
 	/* A detach may remove either directory between our steps: then make them again. */
 	do {
 		err = make_directory(base);
-		if (!err)
+		if (err >= 0)
 			err = make_directory(in->dir);
-		if (err == -ENOENT)
-			continue;
-		if (err)
+		in->made = err == 1;
+		if (err >= 0)
+			err = instance_lock_existing(in);
+		else if (err != -ENOENT)
 			return fail(err, "cannot make %s", in->dir);
-		err = instance_lock_existing(in);
 	} while (err == -ENOENT);
 	if (err)
 		return err;
 	err = make_directory(in->links);
-	if (!err)
+	if (err >= 0)
 		err = make_directory(in->maps);
-	if (err)
+	if (err < 0)
 		return fail(err, "cannot make the directories of %s", in->dir);
 	return 0;
 }
