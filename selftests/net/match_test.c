@@ -103,10 +103,8 @@ static void probe_array(struct testbed *tb, const char *policy, const struct pro
 	size_t i;
 
 	apply(tb, policy);
-	for (i = 0; i < count; i++) {
-		print_message("probe %zu\n", i);
+	for (i = 0; i < count; i++)
 		probe(tb, c, &probes[i]);
-	}
 }
 
 /* A path means its subtree; most of these cgroups appear after the policy. */
