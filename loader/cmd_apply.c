@@ -158,9 +158,10 @@ static int compile(struct apply *a)
 
 	if (!err)
 		err = source_compile(&a->source, &a->old, exe_resolve);
-	if (!err)
-		err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
-	return err ? err : find_targets(a);
+	if (err)
+		return err;
+	err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
+	return err ? fail(err, "cannot list the interfaces") : find_targets(a);
 }
 
 static void read_old_policy(struct apply *a)

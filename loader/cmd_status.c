@@ -38,40 +38,44 @@ static const char *const fault_names[HQ_NFAULTS] = {
 	[HQ_FAULT_CONTENTION] = "bucket_contention",
 };
 
-static void add_attached(struct status *s, const char *hook, const char *target, __u32 link_id,
-			 const char *why, bool ok)
+static struct json_object *id_json(__u32 id)
+{
+	return id ? json_object_new_int64(id) : NULL;
+}
+
+/* `link` is NULL for a filter. */
+static void add_attached(struct status *s, const char *hook, const char *target,
+			 const struct link *link, const char *why, bool ok)
 {
 	struct json_object *o = json_object_new_object();
 
 	json_add_string(o, "hook", hook);
 	json_add_string(o, "target", target);
-	json_add(o, "link_id", link_id ? json_object_new_uint64(link_id) : NULL);
+	json_add(o, "link_id", id_json(link ? link->id : 0));
+	json_add(o, "program_id", id_json(link ? link->program_id : 0));
 	json_add_bool(o, "ok", ok);
 	json_add_string(o, "why", why);
 	json_object_array_add(s->attached, o);
 	s->healthy &= ok;
 }
 
-static __u32 id_of_link(int fd)
-{
-	struct bpf_link_info info = {};
-	__u32 length = sizeof(info);
-
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) ? 0 : info.id;
-}
-
+/* Where the kernel says that a hook is, not where it was once put. */
 static void tell_hooks(struct status *s, const struct links *l)
 {
+	char path[PATH_MAX];
 	size_t i;
 
 	for (i = 0; i < l->count; i++) {
 		const struct link *link = &l->links[i];
+		const char *target = "(nowhere)";
 
 		if (link->kind == LINK_TCX || !link->needed)
 			continue;
-		add_attached(s, link->name,
-			     link->kind == LINK_CGROUP ? s->install.cgroup_path : "sockets",
-			     id_of_link(link->fd), link->why, link->ok);
+		if (link->kind == LINK_ITERATOR)
+			target = "sockets";
+		else if (link->cgroup && !cgroup_path(&s->in, link->cgroup, path))
+			target = path;
+		add_attached(s, link->name, target, link, link->why, link->ok);
 	}
 }
 
@@ -90,7 +94,7 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 
 	if (!note->tcx) {
 		s->clsact = true;
-		add_attached(s, "tc_egress (clsact)", note->name, 0, "marks and meters packets",
+		add_attached(s, "tc_egress (clsact)", note->name, NULL, "marks and meters packets",
 			     filter_in_place(&s->in, ifindex, note));
 		return 0;
 	}
@@ -101,8 +105,7 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 		const struct link *link = &w->links->links[i];
 
 		if (link->kind == LINK_TCX && link->ifindex == ifindex)
-			add_attached(s, "tc_egress (tcx)", note->name, id_of_link(link->fd),
-				     link->why, link->ok);
+			add_attached(s, "tc_egress (tcx)", note->name, link, link->why, link->ok);
 	}
 	return 0;
 }

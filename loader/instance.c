@@ -39,8 +39,9 @@ int require_privileges(void)
 {
 	if (geteuid() == 0)
 		return 0;
-	return fail(-EPERM, "must be root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE and "
-			    "CAP_SYS_ADMIN); try sudo");
+	fail(0, "must be root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE and "
+		"CAP_SYS_ADMIN); try sudo");
+	return -EPERM;
 }
 
 int join_path(char out[PATH_MAX], const char *dir, const char *name)

@@ -16,11 +16,6 @@
 #include "log.h"
 #include "policy.h"
 
-static int nl_fail(int err, const char *what)
-{
-	return fail(0, "cannot %s: %s", what, nl_geterror(err)) - EIO;
-}
-
 static int route_socket(struct nl_sock **sock)
 {
 	int err;
@@ -32,7 +27,7 @@ static int route_socket(struct nl_sock **sock)
 	if (!err)
 		return 0;
 	nl_socket_free(*sock);
-	return nl_fail(err, "open a route netlink socket");
+	return -EIO; /* libnl's own error numbers stay here */
 }
 
 static int link_cache(struct nl_cache **links)
@@ -44,7 +39,7 @@ static int link_cache(struct nl_cache **links)
 		return err;
 	err = rtnl_link_alloc_cache(sock, AF_UNSPEC, links);
 	nl_socket_free(sock);
-	return err ? nl_fail(err, "list the interfaces") : 0;
+	return err ? -EIO : 0;
 }
 
 /* The next device of the cache, from the first if `link` is NULL. */
@@ -218,7 +213,7 @@ int interface_has_clsact(__u32 ifindex)
 	err = rtnl_qdisc_alloc_cache(sock, &qdiscs);
 	nl_socket_free(sock);
 	if (err)
-		return nl_fail(err, "list the qdiscs");
+		return -EIO;
 	/* The ingress qdisc has the same place, TC_H_CLSACT being TC_H_INGRESS. */
 	q = rtnl_qdisc_get_by_parent(qdiscs, ifindex, TC_H_CLSACT);
 	err = q != NULL;
@@ -234,7 +229,7 @@ static int count_filters(struct nl_sock *sock, __u32 ifindex, __u32 parent)
 	int n, err = rtnl_cls_alloc_cache(sock, ifindex, parent, &filters);
 
 	if (err)
-		return nl_fail(err, "list the filters");
+		return -EIO;
 	n = nl_cache_nitems(filters);
 	nl_cache_free(filters);
 	return n;

@@ -28,7 +28,7 @@ struct interfaces {
 /*
  * Those that match the patterns of `attach: interfaces`; without any, those
  * that are no other device's upper, but lo. Patterns that match nothing are
- * warned of in `diag`. 0 or -errno, reported.
+ * warned of in `diag`. 0 or -errno.
  */
 int interfaces_choose(struct interfaces *chosen, const struct policy *policy, struct diag *diag);
 void interfaces_free(struct interfaces *chosen);

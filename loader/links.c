@@ -78,16 +78,19 @@ static struct link *add(struct links *l, const char *name)
 	return links;
 }
 
-/* Is the link alive at its target? A link whose target died tells 0 for it. */
-static bool in_place(int fd, const struct link *link, __u64 cgroup)
+/* What the kernel tells of a link, into *link. Is it alive at its target? */
+static bool in_place(int fd, struct link *link, __u64 cgroup)
 {
 	struct bpf_link_info info = {};
 	__u32 length = sizeof(info);
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &length))
 		return false;
+	link->id = info.id;
+	link->program_id = info.prog_id;
 	switch (link->kind) {
 	case LINK_CGROUP:
+		link->cgroup = info.cgroup.cgroup_id;
 		return info.type == BPF_LINK_TYPE_CGROUP && info.cgroup.cgroup_id == cgroup &&
 		       info.cgroup.attach_type == link->type;
 	case LINK_ITERATOR:

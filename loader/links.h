@@ -26,7 +26,10 @@ struct link {
 	const char *program;
 	const char *why; /* it is needed */
 	enum bpf_attach_type type;
-	__u32 ifindex; /* LINK_TCX */
+	__u32 ifindex;	  /* LINK_TCX */
+	__u32 id;	  /* of `fd`; 0: there is none */
+	__u32 program_id; /* that it runs */
+	__u64 cgroup;	  /* LINK_CGROUP: where it is attached, 0 if that is gone */
 	bool needed;
 	bool ok;	 /* fd is attached where it must be */
 	int fd;		 /* the pinned link, or -1 */
