@@ -73,9 +73,9 @@ static void burst(int fd, unsigned long long start, unsigned long rate)
 {
 	static const char payload[PAYLOAD];
 	unsigned long long gap = sizeof(payload) * 8 * 1000000000ULL / rate;
-	unsigned long long next;
+	unsigned long long next = start, end = start + PHASE_NS;
 
-	for (next = start; next < start + PHASE_NS; next += random() % (2 * gap)) {
+	for (; next < end && now_ns() < end; next += random() % (2 * gap)) {
 		sleep_until(next);
 		send(fd, payload, sizeof(payload), MSG_DONTWAIT);
 	}

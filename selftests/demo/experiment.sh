@@ -168,7 +168,7 @@ start_capture() { # NAMESPACE INTERFACE FILE
 
 stop_captures() {
 	local fd
-	kill -TERM "${capture_pids[@]}"
+	kill -TERM "${capture_pids[@]}" || die "the captures ended early: this machine is too busy"
 	for fd in "${capture_fds[@]}"; do
 		await_end "$fd"
 	done

@@ -36,10 +36,11 @@
 #define DRAIN (250 * MS)
 
 /*
- * What tells one media packet from another: an RTP header is 12 bytes with a
- * sequence number; iperf3 puts a time stamp and a sequence number there.
+ * What tells one media packet from another, as an RTP header would: iperf3
+ * begins each with a time stamp (8 bytes) and a sequence number (4 bytes).
  */
-#define KEY_LEN 12
+#define KEY_LEN	     12
+#define SEQUENCE_OFF 8
 
 enum phase { QUIET, BURST, PHASES, OUTSIDE = PHASES };
 
@@ -68,6 +69,7 @@ struct run {
 	size_t phase_count;
 	struct datagram media[MAX_PACKETS];
 	size_t media_count, matched;
+	uint32_t next_sequence;
 	struct connection control[65536];
 	uint32_t media_dscp[64], control_dscp[64]; /* packets that arrived with it */
 };
@@ -186,16 +188,39 @@ static void note_control(struct connection *connection, const struct seen *seen)
 		connection->answered = seen->time;
 }
 
-static void near_packet(struct run *run, const struct seen *seen)
+static void add_datagram(struct run *run, const struct seen *seen, const uint8_t *key)
 {
 	struct datagram *datagram;
 
-	if (is_media(seen) && run->media_count < MAX_PACKETS) {
-		datagram = &run->media[run->media_count++];
-		memcpy(datagram->key, seen->payload, KEY_LEN);
-		datagram->sent = seen->time;
-		datagram->received = NEVER;
+	if (run->media_count == MAX_PACKETS)
+		return;
+	datagram = &run->media[run->media_count++];
+	memcpy(datagram->key, key, KEY_LEN);
+	datagram->sent = seen->time;
+	datagram->received = NEVER;
+}
+
+/* A packet that the sender's own host dropped is missed in the sequence, and lost too. */
+static void note_media(struct run *run, const struct seen *seen)
+{
+	static const uint8_t dropped[KEY_LEN];
+	uint32_t sequence;
+
+	memcpy(&sequence, seen->payload + SEQUENCE_OFF, sizeof(sequence));
+	sequence = ntohl(sequence);
+	while (run->media_count && run->media_count < MAX_PACKETS &&
+	       run->next_sequence < sequence) {
+		add_datagram(run, seen, dropped);
+		run->next_sequence++;
 	}
+	add_datagram(run, seen, seen->payload);
+	run->next_sequence = sequence + 1;
+}
+
+static void near_packet(struct run *run, const struct seen *seen)
+{
+	if (is_media(seen))
+		note_media(run, seen);
 	if (seen->protocol == IPPROTO_TCP && seen->destination == CONTROL_PORT)
 		note_control(&run->control[seen->source], seen);
 	if (seen->protocol == IPPROTO_TCP && seen->source == CONTROL_PORT)
