@@ -45,28 +45,33 @@ void *mem_grow(void *array, size_t count, size_t size)
 	return mem_resize(array, count ? 2 * count : 8, size);
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+/* `align` is a power of two. */
+static void *take(struct arena *arena, size_t size, size_t align)
 {
 	struct arena_block *block = arena->blocks;
-	void *memory;
+	size_t at = block ? (block->used + align - 1) & ~(align - 1) : 0;
 
-	size = (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
-	if (!block || block->size - block->used < size) {
+	if (!block || at > block->size || block->size - at < size) {
 		size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
 
 		block = mem_alloc(1, sizeof(*block) + room);
 		block->size = room;
 		block->next = arena->blocks;
 		arena->blocks = block;
+		at = 0;
 	}
-	memory = block->bytes + block->used;
-	block->used += size;
-	return memory;
+	block->used = at + size;
+	return block->bytes + at;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	return take(arena, size, _Alignof(max_align_t));
 }
 
 char *arena_strndup(struct arena *arena, const char *text, size_t length)
 {
-	return memcpy(arena_alloc(arena, length + 1), text, length);
+	return memcpy(take(arena, length + 1, 1), text, length);
 }
 
 void arena_free(struct arena *arena)

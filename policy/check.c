@@ -31,9 +31,8 @@ static void resolve_class(const struct policy *policy, struct policy_rule *rule,
 		rule->class = class;
 		return;
 	}
-	if (diag_errors(diag) < DIAG_KEPT)
-		for (i = 0; i < policy->class_count; i++)
-			suggest_offer(&suggestion, policy->classes[i].name);
+	for (i = 0; i < policy->class_count && !diag_is_full(diag); i++)
+		suggest_offer(&suggestion, policy->classes[i].name);
 	diag_error(diag, rule->class_at, "unknown class '%.64s'%s", rule->class_name,
 		   suggest_text(&suggestion));
 }
@@ -124,13 +123,13 @@ static void check_class_cgroup(const struct policy *policy, size_t index, struct
 			   "cgroup '%.64s' of class '%s' is not below '%.64s', which 'attach' "
 			   "governs",
 			   class->cgroup, class->name, policy->attach_cgroup);
-	for (i = 0; i < policy->class_count; i++) {
+	for (i = 0; i < index; i++) {
 		const struct policy_class *other = &policy->classes[i];
 
-		if (i != index && other->cgroup && !strcmp(other->cgroup, class->cgroup) &&
-		    (other->cgroup_at.line < class->cgroup_at.line))
-			diag_error(diag, class->cgroup_at, "cgroup '%.64s' is class '%s''s already",
-				   class->cgroup, other->name);
+		if (other->cgroup && !strcmp(other->cgroup, class->cgroup))
+			diag_error(diag, class->cgroup_at,
+				   "cgroup '%.64s' belongs to class '%s' already", class->cgroup,
+				   other->name);
 	}
 }
 
@@ -156,7 +155,7 @@ static void check_classes(const struct policy *policy, const bool *used, struct 
 			check_burst(class, diag);
 		if (class->cgroup)
 			check_class_cgroup(policy, i, diag);
-		else if (i != HQ_CLASS_DEFAULT && !used[i])
+		else if (i != HQ_CLASS_DEFAULT && !used[i] && !diag_errors(diag))
 			diag_warning(diag, class->at,
 				     "class '%s' is unused: no rule names it, and it has no cgroup",
 				     class->name);

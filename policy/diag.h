@@ -6,6 +6,7 @@
 #ifndef HOSTQOS_DIAG_H
 #define HOSTQOS_DIAG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -46,6 +47,12 @@ void diag_warning(struct diag *diag, struct diag_at at, const char *format, ...)
 static inline size_t diag_errors(const struct diag *diag)
 {
 	return diag->reported[DIAG_ERROR];
+}
+
+/* No more errors are kept: what only makes one more helpful can be spared. */
+static inline bool diag_is_full(const struct diag *diag)
+{
+	return diag->reported[DIAG_ERROR] >= DIAG_KEPT;
 }
 
 /* By position, then in the order of reporting. */

@@ -51,6 +51,7 @@ static struct policy *policy_new(const char *file, const char *text, size_t leng
 
 static void read_text(struct policy *policy, struct diag *diag)
 {
+	struct arena nodes = {0};
 	struct tree_node *root;
 	struct schema *s;
 
@@ -59,15 +60,17 @@ static void read_text(struct policy *policy, struct diag *diag)
 			   POLICY_MAX_TEXT);
 		return;
 	}
-	root = tree_parse(&policy->arena, policy->text, policy->length, diag);
-	if (!root)
-		return;
-	s = mem_alloc(1, sizeof(*s));
-	s->policy = policy;
-	s->diag = diag;
-	schema_read(s, root);
-	free(s);
-	check_policy(policy, diag);
+	root = tree_parse(&nodes, &policy->arena, policy->text, policy->length, diag);
+	if (root) {
+		s = mem_alloc(1, sizeof(*s));
+		s->policy = policy;
+		s->diag = diag;
+		schema_read(s, root);
+		free(s);
+	}
+	arena_free(&nodes);
+	if (root)
+		check_policy(policy, diag);
 }
 
 struct policy *policy_parse(const char *file, const char *text, size_t length, struct diag *diag)

@@ -125,7 +125,7 @@ static void print_value(FILE *out, enum policy_key key, const struct policy_valu
 	else if (tables[key])
 		fputs(print_named(buffer, tables[key], value->number), out);
 	else if (key == POLICY_LOCAL || key == POLICY_REMOTE)
-		fputs(print_prefix(buffer, value), out);
+		print_text(out, print_prefix(buffer, value)); /* "::1" needs quotes */
 	else
 		fputs(print_ports(buffer, value), out);
 }

@@ -12,7 +12,7 @@
 
 static const char *kinds_text(unsigned int kinds)
 {
-	switch (kinds) {
+	switch (kinds & ~TREE_NULL) {
 	case TREE_SCALAR:
 		return "a single value";
 	case TREE_LIST:
@@ -31,7 +31,7 @@ static const char *kinds_text(unsigned int kinds)
 bool schema_is_kind(struct schema *s, const struct tree_node *node, unsigned int kinds,
 		    const char *name)
 {
-	if (node->kind & kinds)
+	if (node->kind & kinds || (kinds & TREE_NULL && tree_is_null(node)))
 		return true;
 	if (node->kind != TREE_BAD)
 		diag_error(s->diag, node->at, "%s must be %s", name, kinds_text(kinds));
@@ -56,7 +56,7 @@ static void report_unknown_key(struct schema *s, const struct tree_node *key,
 {
 	struct suggestion suggestion = {.word = key->text};
 
-	for (; keys->name; keys++)
+	for (; keys->name && !diag_is_full(s->diag); keys++)
 		suggest_offer(&suggestion, keys->name);
 	diag_error(s->diag, key->at, "unknown key '%.64s' in %s%s", key->text, where,
 		   suggest_text(&suggestion));
@@ -222,18 +222,10 @@ static const struct schema_key attach_keys[] = {
 	{0},
 };
 
-/* `classes:` with nothing below is as good as none. */
-static bool is_absent(struct schema *s, const struct schema_found *found, enum tree_kind kind)
-{
-	return tree_is_null(found->value) ||
-	       !schema_is_kind(s, found->value, kind, found->schema->name);
-}
-
 static void read_attach(struct schema *s, const struct schema_found *found)
 {
-	if (is_absent(s, found, TREE_MAP))
-		return;
-	schema_block(s, found->value, attach_keys, "'attach'", NULL);
+	if (found->value->kind == TREE_MAP)
+		schema_block(s, found->value, attach_keys, "'attach'", NULL);
 }
 
 static void read_classes(struct schema *s, const struct schema_found *found)
@@ -242,7 +234,7 @@ static void read_classes(struct schema *s, const struct schema_found *found)
 	struct policy *policy = s->policy;
 	struct policy_class *classes;
 
-	if (is_absent(s, found, TREE_MAP))
+	if (found->value->kind != TREE_MAP)
 		return;
 	classes = arena_alloc(&policy->arena, (found->value->count + 1) * sizeof(*classes));
 	classes[HQ_CLASS_DEFAULT] = policy->classes[HQ_CLASS_DEFAULT];
@@ -263,7 +255,7 @@ static void read_rules(struct schema *s, const struct schema_found *found)
 	const struct tree_node *node;
 	struct policy *policy = s->policy;
 
-	if (is_absent(s, found, TREE_LIST))
+	if (found->value->kind != TREE_LIST)
 		return;
 	policy->rules = arena_alloc(&policy->arena, found->value->count * sizeof(*policy->rules));
 	for (node = found->value->first; node; node = node->next) {
@@ -276,11 +268,12 @@ static void read_rules(struct schema *s, const struct schema_found *found)
 	}
 }
 
+/* `classes:` with nothing below it is as good as none. */
 static const struct schema_key policy_keys[] = {
 	{"hostqos", TREE_SCALAR, read_version, 0},
-	{"attach", TREE_SCALAR | TREE_MAP, read_attach, 0},
-	{"classes", TREE_SCALAR | TREE_MAP, read_classes, 0},
-	{"rules", TREE_SCALAR | TREE_LIST, read_rules, 0},
+	{"attach", TREE_NULL | TREE_MAP, read_attach, 0},
+	{"classes", TREE_NULL | TREE_MAP, read_classes, 0},
+	{"rules", TREE_NULL | TREE_LIST, read_rules, 0},
 	{"schedulers", 0, NULL, 0},
 	{0},
 };

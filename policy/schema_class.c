@@ -174,7 +174,7 @@ void schema_class(struct schema *s, const struct tree_node *name, const struct t
 
 	class.name = schema_identifier(s, name, "a class's name");
 	snprintf(s->where, sizeof(s->where), "class '%.64s'", name->text);
-	if (!tree_is_null(node) && schema_is_kind(s, node, TREE_MAP, s->where))
+	if (schema_is_kind(s, node, TREE_MAP | TREE_NULL, s->where) && node->kind == TREE_MAP)
 		schema_block(s, node, class_keys, s->where, &class);
 	if (!tree_get(node, "syn_ack"))
 		class.syn_ack = class.dscp;

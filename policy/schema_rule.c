@@ -108,7 +108,7 @@ static int read_account(struct schema *s, const struct tree_node *node, bool is_
 		return 0;
 	}
 	/* A policy so wrong is refused in any case: do not ask for ever. */
-	if (diag_errors(s->diag) >= DIAG_KEPT)
+	if (diag_is_full(s->diag))
 		return scalar_fail(error, "%s '%.64s' was not looked up", what, node->text);
 	found = find_name(s, node->text, is_group);
 	if (!found->known)

@@ -186,8 +186,7 @@ void compile_exact(struct compiler *c, enum hq_dim dim, const struct items *item
 /* Where an item begins or ends to hold, along the values of an enum or the ports. */
 struct edge {
 	uint32_t at;
-	const struct item *item;
-	bool begin;
+	uint32_t item : 31, begin : 1;
 };
 
 static int compare_edges(const void *a, const void *b)
@@ -207,19 +206,18 @@ static void fill_edges(enum hq_dim dim, const struct items *items, struct edge *
 		uint32_t first = port ? value->ports.first : value->number;
 		uint32_t last = port ? value->ports.last : value->number;
 
-		edges[2 * i] = (struct edge){first, &items->item[i], true};
-		edges[2 * i + 1] = (struct edge){last + 1, &items->item[i], false};
+		edges[2 * i] = (struct edge){.at = first, .item = i, .begin = true};
+		edges[2 * i + 1] = (struct edge){.at = last + 1, .item = i};
 	}
 	qsort(edges, 2 * items->count, sizeof(*edges), compare_edges);
 }
 
 /* An entry's ranges may overlap: it holds as long as any of them is open. */
-static void take_edge(struct hits *hits, uint32_t *open, const struct edge *edge)
+static void take_edge(struct hits *hits, uint32_t *open, const struct item *item, bool begin)
 {
-	const struct item *item = edge->item;
 	uint32_t *count = &open[2 * item->entry + item->unwanted];
 
-	*count += edge->begin ? 1 : -1;
+	*count += begin ? 1 : -1;
 	if (*count)
 		hits_add(hits, item);
 	else
@@ -244,7 +242,7 @@ void compile_cells(struct compiler *c, enum hq_dim dim, const struct items *item
 		uint32_t end;
 
 		for (; i < 2 * items->count && edges[i].at == at; i++)
-			take_edge(&hits, open, &edges[i]);
+			take_edge(&hits, open, &items->item[edges[i].item], edges[i].begin);
 		end = i < 2 * items->count ? edges[i].at : size;
 		row = hits_row(c, dim, &hits, scratch);
 		while (at < end)

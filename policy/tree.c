@@ -16,9 +16,9 @@ struct open_node {
 
 struct tree_parser {
 	yaml_parser_t yaml;
-	struct arena *arena;
+	struct arena *nodes, *texts;
 	struct diag *diag;
-	size_t nodes;
+	size_t count;
 	struct tree_node *root;
 	struct open_node open[TREE_MAX_DEPTH];
 	size_t depth;
@@ -137,12 +137,12 @@ static struct tree_node *add(struct tree_parser *p, enum tree_kind kind, const y
 {
 	struct tree_node *node;
 
-	if (++p->nodes > TREE_MAX_NODES) {
+	if (++p->count > TREE_MAX_NODES) {
 		diag_error(p->diag, place(event->start_mark),
 			   "too large: more than %d keys and values", TREE_MAX_NODES);
 		return NULL;
 	}
-	node = arena_alloc(p->arena, sizeof(*node));
+	node = arena_alloc(p->nodes, sizeof(*node));
 	node->kind = kind;
 	node->at = place(event->start_mark);
 	attach(p, node);
@@ -165,11 +165,11 @@ static int open_node(struct tree_parser *p, enum tree_kind kind, const yaml_even
 	return 0;
 }
 
-static int add_scalar(struct tree_parser *p, const yaml_event_t *event)
+static int add_scalar(struct tree_parser *p, const yaml_event_t *event, bool good)
 {
 	const char *text = (const char *)event->data.scalar.value;
 	size_t length = event->data.scalar.length;
-	struct tree_node *node = add(p, TREE_SCALAR, event);
+	struct tree_node *node = add(p, good ? TREE_SCALAR : TREE_BAD, event);
 
 	if (!node)
 		return -1;
@@ -178,7 +178,7 @@ static int add_scalar(struct tree_parser *p, const yaml_event_t *event)
 		node->kind = TREE_BAD;
 		return 0;
 	}
-	node->text = arena_strndup(p->arena, text, length);
+	node->text = arena_strndup(p->texts, text, length);
 	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	return 0;
 }
@@ -192,8 +192,8 @@ static int add_alias(struct tree_parser *p, const yaml_event_t *event)
 	return add(p, TREE_BAD, event) ? 0 : -1;
 }
 
-/* Reported, and otherwise as if it were not there. */
-static void check_properties(struct tree_parser *p, const yaml_event_t *event, const char *anchor,
+/* An anchor is reported, and otherwise as if it were not there; a tag makes the value false. */
+static bool check_properties(struct tree_parser *p, const yaml_event_t *event, const char *anchor,
 			     const char *tag)
 {
 	if (anchor)
@@ -206,16 +206,19 @@ static void check_properties(struct tree_parser *p, const yaml_event_t *event, c
 			   "tag '%.64s': YAML tags are not part of the policy language; "
 			   "a value that begins with '!' must be quoted",
 			   tag);
+	return !tag;
 }
 
 /* Returns 1 at the end, 0 to go on, -1 where there is no use in going on. */
 static int take_event(struct tree_parser *p, const yaml_event_t *event)
 {
+	bool good;
+
 	switch (event->type) {
 	case YAML_SCALAR_EVENT:
-		check_properties(p, event, (char *)event->data.scalar.anchor,
-				 (char *)event->data.scalar.tag);
-		return add_scalar(p, event);
+		good = check_properties(p, event, (char *)event->data.scalar.anchor,
+					(char *)event->data.scalar.tag);
+		return add_scalar(p, event, good);
 	case YAML_SEQUENCE_START_EVENT:
 		check_properties(p, event, (char *)event->data.sequence_start.anchor,
 				 (char *)event->data.sequence_start.tag);
@@ -249,12 +252,16 @@ static int take_event(struct tree_parser *p, const yaml_event_t *event)
 static void report_syntax(struct tree_parser *p)
 {
 	const yaml_parser_t *yaml = &p->yaml;
-	const char *context = yaml->context ? yaml->context : "";
+	const char *context = yaml->context ? yaml->context : "not YAML";
+	unsigned int line = yaml->context_mark.line + 1;
 	bool property =
 		strstr(context, "alias") || strstr(context, "anchor") || strstr(context, "tag");
+	char begun[32] = "";
 
-	diag_error(p->diag, place(yaml->problem_mark), "%s%s%s%s", context, *context ? ", " : "",
-		   yaml->problem ? yaml->problem : "not YAML",
+	if (yaml->context && line != yaml->problem_mark.line + 1)
+		snprintf(begun, sizeof(begun), " that begins at line %u", line);
+	diag_error(p->diag, place(yaml->problem_mark), "%s%s, %s%s", context, begun,
+		   yaml->problem ? yaml->problem : "syntax error",
 		   property ? "; a value that begins with '*', '&' or '!' must be quoted" : "");
 }
 
@@ -274,10 +281,10 @@ static int parse_events(struct tree_parser *p)
 	return end;
 }
 
-struct tree_node *tree_parse(struct arena *arena, const char *text, size_t length,
-			     struct diag *diag)
+struct tree_node *tree_parse(struct arena *nodes, struct arena *texts, const char *text,
+			     size_t length, struct diag *diag)
 {
-	struct tree_parser p = {.arena = arena, .diag = diag};
+	struct tree_parser p = {.nodes = nodes, .texts = texts, .diag = diag};
 	int end;
 
 	if (check_text(text, length, diag))

@@ -16,6 +16,7 @@ enum tree_kind {
 	TREE_SCALAR = 1 << 0,
 	TREE_LIST = 1 << 1,
 	TREE_MAP = 1 << 2,
+	TREE_NULL = 1 << 3, /* asked for only: a scalar that is null */
 };
 
 struct tree_node {
@@ -32,7 +33,7 @@ struct tree_node {
 
 /* What a file may hold: far beyond any policy, and it bounds time and memory. */
 #define TREE_MAX_DEPTH 32
-#define TREE_MAX_NODES 1000000
+#define TREE_MAX_NODES 2000000
 
 /* `key:` with nothing after it, or null. */
 bool tree_is_null(const struct tree_node *node);
@@ -40,8 +41,12 @@ bool tree_is_null(const struct tree_node *node);
 /* The value of `key` in a map, or NULL. */
 const struct tree_node *tree_get(const struct tree_node *map, const char *key);
 
-/* Parse the one document of `text`. NULL where that failed; look at `diag` in any case. */
-struct tree_node *tree_parse(struct arena *arena, const char *text, size_t length,
-			     struct diag *diag);
+/*
+ * Parse the one document of `text`: the nodes into one arena, the scalars'
+ * texts into another, for these live on in the model. NULL where that failed;
+ * look at `diag` in any case.
+ */
+struct tree_node *tree_parse(struct arena *nodes, struct arena *texts, const char *text,
+			     size_t length, struct diag *diag);
 
 #endif
