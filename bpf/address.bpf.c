@@ -52,6 +52,9 @@ static __always_inline int on_bind(struct bpf_sock_addr *ctx, int v6)
 	key_from_sock(&key, flow, sk);
 	set_user_address(key.local, ctx, v6);
 	key_set_local(&key, user_port(ctx));
+	/* __inet6_bind() makes it so (sk_ipv6only), after this hook. */
+	if (v6 && !is_any(key.local) && !is_mapped(key.local))
+		flow->bits |= HQ_FLOW_IPV6_ONLY;
 	if (flow->protocol != IPPROTO_TCP && user_port(ctx))
 		key_set_direction(&key, HQ_INBOUND);
 	settle(ctx, flow, decide(flow, &key, generation));

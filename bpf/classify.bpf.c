@@ -322,9 +322,7 @@ __noinline __u64 classify(struct hq_flow *flow, struct flow_key *key, __u32 gene
 		__u64 word;
 	} u = {.decision = {.generation = generation, .rule = HQ_RULE_NONE}};
 	const struct hq_header *h = policy_header_of(generation);
-	__u32 slot = policy_slot(generation);
 	const struct hq_rule *rule;
-	void *rules;
 
 	if (!flow || !key)
 		return u.word;
@@ -335,8 +333,7 @@ __noinline __u64 classify(struct hq_flow *flow, struct flow_key *key, __u32 gene
 	u.decision.provisional = m.maybe < m.sure;
 	if (m.sure == HQ_RULE_NONE)
 		return u.word;
-	rules = bpf_map_lookup_elem(&policy_rules, &slot);
-	rule = rules ? bpf_map_lookup_elem(rules, &m.sure) : NULL;
+	rule = policy_rule_of(generation, m.sure);
 	if (!rule) {
 		fault(HQ_FAULT_TABLE);
 		return u.word;

@@ -81,13 +81,17 @@ static __always_inline void flow_redecide(struct hq_flow *flow, struct hq_decisi
 
 static __always_inline void count_decision(struct hq_decision decision, int refused)
 {
-	__u32 rule = decision.rule, class = decision.class;
-	struct hq_class_counters *c = class_counters_of(class);
+	struct hq_class_counters *c = class_counters_of(decision.class);
+	const struct hq_rule *rule = policy_rule_of(decision.generation, decision.rule);
 	struct hq_rule_counters *r;
+	__u32 index;
 
 	if (c)
 		refused ? c->refused++ : c->flows++;
-	r = bpf_map_lookup_elem(&rule_counters, &rule);
+	if (!rule)
+		return;
+	index = rule->counter;
+	r = bpf_map_lookup_elem(&rule_counters, &index);
 	if (r)
 		refused ? r->refused++ : r->flows++;
 }

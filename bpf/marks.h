@@ -69,8 +69,9 @@ static __always_inline int mark_dsfield(void *ctx, struct hq_flow *flow,
 					const struct hq_class *class, __u8 dscp)
 {
 	struct hq_saved *saved = &flow->saved;
-	int wanted = dscp != HQ_KEEP, prio_wanted = class->priority != HQ_KEEP, err = 0;
+	int wanted = dscp != HQ_KEEP, prio_wanted = class->priority != HQ_KEEP;
 	__s32 before = 0, after = 0, ds = dscp << 2;
+	int err = 0, tos_err = 0;
 
 	if (!wanted && !prio_wanted && !saved->bits)
 		return 0;
@@ -78,11 +79,12 @@ static __always_inline int mark_dsfield(void *ctx, struct hq_flow *flow,
 	if (flow->family == AF_INET6)
 		err = mark_option(ctx, saved, HQ_SAVED_TCLASS, SOL_IPV6, IPV6_TCLASS,
 				  &saved->tclass, &saved->set_tclass, DSCP_MASK, wanted, ds);
-	/* On an IPv6 socket: for its IPv4 peers. Not every kernel lets us; tc egress marks then. */
-	if (mark_option(ctx, saved, HQ_SAVED_TOS, SOL_IP, IP_TOS, &saved->tos, &saved->set_tos,
-			DSCP_MASK, wanted, ds) &&
-	    flow->family == AF_INET)
-		err = -1;
+	/* On an IPv6 socket: for its IPv4 peers. Where the kernel refuses, tc egress marks. */
+	if (!(flow->bits & HQ_FLOW_IPV6_ONLY))
+		tos_err = mark_option(ctx, saved, HQ_SAVED_TOS, SOL_IP, IP_TOS, &saved->tos,
+				      &saved->set_tos, DSCP_MASK, wanted, ds);
+	if (flow->family == AF_INET)
+		err = tos_err;
 	bpf_getsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &after, sizeof(after));
 	if (after != before)
 		bpf_setsockopt(ctx, SOL_SOCKET, SO_PRIORITY, &before, sizeof(before));

@@ -46,6 +46,15 @@ static __always_inline const struct hq_class *policy_class_of(__u32 generation, 
 	return inner ? bpf_map_lookup_elem(inner, &id) : NULL;
 }
 
+/* NULL for HQ_RULE_NONE: there are fewer rules than that. */
+static __always_inline const struct hq_rule *policy_rule_of(__u32 generation, __u32 index)
+{
+	__u32 slot = policy_slot(generation);
+	void *inner = bpf_map_lookup_elem(&policy_rules, &slot);
+
+	return inner ? bpf_map_lookup_elem(inner, &index) : NULL;
+}
+
 static __always_inline struct hq_class_counters *class_counters_of(__u32 id)
 {
 	return bpf_map_lookup_elem(&class_counters, &id);

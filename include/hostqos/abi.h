@@ -225,7 +225,8 @@ enum hq_flow_bits {
 	HQ_FLOW_DIRECTED = 1 << 3,  /* TCP: the direction is known */
 	HQ_FLOW_ADOPTED = 1 << 4,   /* existed before the first policy */
 	HQ_FLOW_LISTENER = 1 << 5,
-	HQ_FLOW_KEPT = 1 << 6, /* a later policy refuses it; it lived already */
+	HQ_FLOW_KEPT = 1 << 6,	    /* a later policy refuses it; it lived already */
+	HQ_FLOW_IPV6_ONLY = 1 << 7, /* never sends IPv4, though its family allows it */
 };
 
 /* `flows`: what a socket carries (socket storage). */
