@@ -11,6 +11,7 @@
 #include "capture.h"
 #include "hostqos.h"
 #include "sockets.h"
+#include "traffic.h"
 
 #define AF21 18
 #define EF   46
@@ -20,15 +21,6 @@ static const char other_policy[] =
 	"classes: { voice: { dscp: AF21, cgroup: @/app, egress: { rate: 100mbit } } }\n";
 
 #define PINS "/sys/fs/bpf/hostqos"
-
-/* The mark of a packet sent now, by a socket that is old or new. */
-static int mark_now(struct capture *c, int fd)
-{
-	capture_clear(c);
-	assert_int_equal(send_to(fd, FAR4, 7000, 100), 0);
-	await_packets(c, FLOW(.to_port = 7000), 1);
-	return DSCP(&c->packets[c->count - 1]);
-}
 
 static bool pinned(const struct testbed *tb)
 {

@@ -98,6 +98,23 @@ void tcp_fill(int sender, int receiver, double seconds)
 	}
 }
 
+int mark_now(struct capture *c, int fd)
+{
+	capture_clear(c);
+	assert_int_equal(send_to(fd, FAR4, 7000, 100), 0);
+	await_packets(c, FLOW(.to_port = 7000), 1);
+	return DSCP(&c->packets[c->count - 1]);
+}
+
+void await_queue(struct capture *c, const struct place *ungoverned, const char *address)
+{
+	int fd = udp_socket(ungoverned, address);
+
+	assert_int_equal(send_to(fd, address, 9, 1), 0);
+	await_packets(c, FLOW(.to_port = 9), 1);
+	close(fd);
+}
+
 uint64_t flow_first_ns(struct capture *c, const struct flow *flow)
 {
 	size_t i;

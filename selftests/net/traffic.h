@@ -30,6 +30,14 @@ void udp_burst(int fd, size_t count);
 /* Fills a TCP connection and empties it at the other end. */
 void tcp_fill(int sender, int receiver, double seconds);
 
+/* The DSCP with which a datagram to FAR4 arrives, sent now. */
+int mark_now(struct capture *c, int fd);
+/*
+ * All that was sent so far has come: what an ungoverned socket at the place
+ * sends after it in the same queue has.
+ */
+void await_queue(struct capture *c, const struct place *ungoverned, const char *address);
+
 /* Rate of a flow's packets between two moments after its first packet. */
 double flow_rate(struct capture *c, const struct flow *flow, double from, double to);
 uint64_t flow_first_ns(struct capture *c, const struct flow *flow);
