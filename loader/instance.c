@@ -30,9 +30,9 @@ static const char *const map_names[NMAPS] = {
 	[MAP_INSTALL] = "install",
 };
 
-const char *map_name(enum map map)
+int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name)
 {
-	return map_names[map];
+	return join_path(out, strcmp(name, map_names[MAP_FLOWS]) ? in->maps : in->dir, name);
 }
 
 int require_privileges(void)
@@ -132,12 +132,12 @@ bool instance_exists(const struct instance *in)
 }
 
 /* Open what may be missing; *missing notes that it was. */
-static int open_pin(const char *dir, const char *name, int *fd, bool *missing)
+static int open_pin(const struct instance *in, const char *name, int *fd, bool *missing)
 {
 	char path[PATH_MAX];
 	int err;
 
-	err = join_path(path, dir, name);
+	err = map_pin_path(path, in, name);
 	if (err)
 		return err;
 	*fd = bpf_obj_get(path);
@@ -155,12 +155,12 @@ int instance_open(struct instance *in)
 	int i, err;
 
 	for (i = 0; i < NMAPS; i++) {
-		err = open_pin(in->maps, map_names[i], &in->map[i], &missing);
+		err = open_pin(in, map_names[i], &in->map[i], &missing);
 		if (err)
 			return err;
 	}
 	for (i = 0; i < NTABLES; i++) {
-		err = open_pin(in->maps, table_outer_name(i), &in->outer[i], &missing);
+		err = open_pin(in, table_outer_name(i), &in->outer[i], &missing);
 		if (err)
 			return err;
 	}
@@ -244,8 +244,10 @@ int remove_directory(const char *dir)
 int instance_remove(struct instance *in)
 {
 	char base[PATH_MAX];
-	int err = remove_directory(in->maps);
+	int err = unlink_in(map_names[MAP_FLOWS], in->dir);
 
+	if (!err)
+		err = remove_directory(in->maps);
 	if (err)
 		return err;
 	if (rmdir(in->dir) && errno != ENOENT)

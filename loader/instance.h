@@ -2,6 +2,9 @@
 /*
  * An installation: the directory <bpffs>/hostqos/NAME/{links,maps}, its lock,
  * and the maps pinned there. Nothing about it is kept anywhere else.
+ *
+ * `flows` is pinned beside the two: bpftool can dump every map in maps/, but
+ * the kernel lists socket storage through an iterator only.
  */
 #ifndef HOSTQOS_LOADER_INSTANCE_H
 #define HOSTQOS_LOADER_INSTANCE_H
@@ -40,7 +43,8 @@ struct instance {
 	int outer[NTABLES];	/* the two slots of each table, or -1 */
 };
 
-const char *map_name(enum map map);
+/* Where a map of the BPF object is pinned. */
+int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name);
 
 /* Privileges enough for anything but `check`? Says so if not. 0 or -EPERM. */
 int require_privileges(void);

@@ -28,7 +28,7 @@ static int set_pin_paths(struct hostqos_bpf *skel, const struct instance *in)
 	{
 		if (bpf_map__is_internal(map))
 			continue;
-		err = join_path(path, in->maps, bpf_map__name(map));
+		err = map_pin_path(path, in, bpf_map__name(map));
 		if (!err)
 			err = bpf_map__set_pin_path(map, path);
 		if (err)
