@@ -106,7 +106,7 @@ static int mark_tcp_of(struct adoption *result, const struct instance *in, __u32
 	if (own >= 0 && process >= 0 && !setns(process, CLONE_NEWNET)) {
 		err = mark_tcp(result, in);
 		if (setns(own, CLONE_NEWNET))
-			err = fail(-errno, "cannot return to the own network namespace");
+			err = log_error(-errno, "cannot return to the own network namespace");
 	}
 	if (own >= 0)
 		close(own);

@@ -80,10 +80,10 @@ static int note(const struct instance *in, __u64 id, const char *path)
 	struct hq_made_cgroup made = {};
 
 	if (strlen(path) >= sizeof(made.path))
-		return fail(-ENAMETOOLONG, "cgroup %s", path);
+		return log_error(-ENAMETOOLONG, "cgroup %s", path);
 	strcpy(made.path, path);
 	if (bpf_map_update_elem(in->map[MAP_MADE_CGROUPS], &id, &made, BPF_ANY))
-		return fail(-errno, "cannot note the cgroup %s", path);
+		return log_error(-errno, "cannot note the cgroup %s", path);
 	return 0;
 }
 
@@ -103,7 +103,7 @@ static int make_one(const struct instance *in, const char *path)
 	int fd, err;
 
 	if (snprintf(full, PATH_MAX, "%s%s", in->cgroup2, path) >= PATH_MAX)
-		return fail(-ENAMETOOLONG, "cgroup %s", path);
+		return log_error(-ENAMETOOLONG, "cgroup %s", path);
 	if (access(full, F_OK) == 0)
 		return 0;
 	err = note(in, intention, path);
@@ -112,14 +112,14 @@ static int make_one(const struct instance *in, const char *path)
 	if (mkdir(full, 0755)) {
 		err = -errno;
 		forget(in, intention);
-		return err == -EEXIST ? 0 : fail(err, "cannot make the cgroup %s", path);
+		return err == -EEXIST ? 0 : log_error(err, "cannot make the cgroup %s", path);
 	}
 	fd = cgroup_open(in, path);
 	err = fd < 0 ? fd : cgroup_id(fd, &id);
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		return fail(err, "cannot open the cgroup %s", path);
+		return log_error(err, "cannot open the cgroup %s", path);
 	err = note(in, id, path);
 	if (!err)
 		forget(in, intention);

@@ -61,7 +61,7 @@ static int write_install(const struct apply *a)
 	__u32 zero = 0;
 
 	if (bpf_map_update_elem(a->in.map[MAP_INSTALL], &zero, &a->install, BPF_ANY))
-		return fail(-errno, "cannot write the map 'install'");
+		return log_error(-errno, "cannot write the map 'install'");
 	return 0;
 }
 
@@ -80,7 +80,7 @@ static int load(struct apply *a)
 	instance_close_maps(&a->in);
 	err = instance_open(&a->in);
 	if (err == -ENOENT)
-		return fail(err, "the maps of the BPF object were not pinned");
+		return log_error(err, "the maps of the BPF object were not pinned");
 	return err ? err : write_install(a);
 }
 
@@ -106,15 +106,16 @@ static int open_installation(struct apply *a)
 		return err;
 	a->fresh = !a->old.generation;
 	if (!a->fresh && a->old.header.abi != HQ_ABI_VERSION)
-		return fail(-EPROTO,
-			    "instance '%s' was installed by another version of hostqos; run "
-			    "`hostqos detach`, then apply again",
-			    a->in.name);
+		return log_error(-EPROTO,
+				 "instance '%s' was installed by another version of hostqos; run "
+				 "`hostqos detach`, then apply again",
+				 a->in.name);
 	if (!a->fresh && a->install.netns != own_netns())
-		return fail(-EXDEV,
-			    "instance '%s' governs another network namespace; detach it, or choose "
-			    "another --instance",
-			    a->in.name);
+		return log_error(
+			-EXDEV,
+			"instance '%s' governs another network namespace; detach it, or choose "
+			"another --instance",
+			a->in.name);
 	return strcmp(hash, a->install.object) ? load(a) : 0;
 }
 
@@ -146,7 +147,7 @@ static int find_targets(struct apply *a)
 		return fd;
 	}
 	if (fd < 0)
-		return fail(fd, "cannot open the cgroup '%s'", policy->attach_cgroup);
+		return log_error(fd, "cannot open the cgroup '%s'", policy->attach_cgroup);
 	a->want.cgroup_fd = fd;
 	a->want.features = a->source.image->header.features;
 	return cgroup_id(fd, &a->want.cgroup);
@@ -161,7 +162,7 @@ static int compile(struct apply *a)
 	if (err)
 		return err;
 	err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
-	return err ? fail(err, "cannot list the interfaces") : find_targets(a);
+	return err ? log_error(err, "cannot list the interfaces") : find_targets(a);
 }
 
 static void read_old_policy(struct apply *a)
@@ -204,7 +205,7 @@ static int follow(struct apply *a, const struct tables *tables)
 	int err = tables_grace(&a->in, tables, a->generation & 1);
 
 	if (err)
-		return fail(err, "cannot wait for running programs");
+		return log_error(err, "cannot wait for running programs");
 	err = links_commit(&a->links, &a->in);
 	if (!err)
 		err = egress_commit(&a->in, &a->chosen);
@@ -237,7 +238,9 @@ static int replace(struct apply *a)
 	err = follow(a, &tables);
 	tables_close(&tables);
 	if (err)
-		fail(0, "the new policy is in force, but not all that goes with it was done; apply "
+		log_error(
+			0,
+			"the new policy is in force, but not all that goes with it was done; apply "
 			"it again");
 	return err;
 }

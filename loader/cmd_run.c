@@ -30,13 +30,13 @@ static const char *class_cgroup(const struct policy *policy, const char *name)
 		if (strcmp(class->name, name))
 			continue;
 		if (!class->cgroup)
-			fail(0,
-			     "class '%s' has no cgroup of its own: give it one, such as "
-			     "`cgroup: /hostqos/%s`, and apply",
-			     name, name);
+			log_error(0,
+				  "class '%s' has no cgroup of its own: give it one, such as "
+				  "`cgroup: /hostqos/%s`, and apply",
+				  name, name);
 		return class->cgroup;
 	}
-	fail(0, "no class '%s' in the policy in force%s", name, suggest_text(&suggestion));
+	log_error(0, "no class '%s' in the policy in force%s", name, suggest_text(&suggestion));
 	return NULL;
 }
 
@@ -46,10 +46,10 @@ static int enter_cgroup(const struct instance *in, const char *path)
 	int cgroup = cgroup_open(in, path), procs, err = 0;
 
 	if (cgroup < 0)
-		return fail(cgroup, "cannot open the cgroup %s", path);
+		return log_error(cgroup, "cannot open the cgroup %s", path);
 	procs = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 	if (procs < 0 || write(procs, "0", 1) != 1)
-		err = fail(-errno, "cannot enter the cgroup %s", path);
+		err = log_error(-errno, "cannot enter the cgroup %s", path);
 	if (procs >= 0)
 		close(procs);
 	close(cgroup);
@@ -84,6 +84,6 @@ int cmd_run(const struct options *options, int argc, char **argv)
 		return finish(err, options->json);
 	execvp(argv[0], argv);
 	err = errno;
-	fail(-err, "cannot run %s", argv[0]);
+	log_error(-err, "cannot run %s", argv[0]);
 	return err == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTED;
 }

@@ -258,7 +258,7 @@ int cmd_status(const struct options *options, int argc, char **argv)
 		return finish(err, options->json);
 	err = gather(&s);
 	if (err && err != -ENOENT) {
-		fail(err, "cannot read the state of instance '%s'", options->instance);
+		log_error(err, "cannot read the state of instance '%s'", options->instance);
 		return finish(err, options->json);
 	}
 	if (options->json)

@@ -96,14 +96,14 @@ static int filter_remove(const struct instance *in, __u32 ifindex, const struct 
 		err = bpf_tc_hook_destroy(&hook);
 	}
 	if (err && err != -ENODEV && err != -ENOENT)
-		return fail(err, "cannot remove the tc filter of %s", note->name);
+		return log_error(err, "cannot remove the tc filter of %s", note->name);
 	return 0;
 }
 
 static int note_write(const struct instance *in, __u32 ifindex, const struct hq_interface *note)
 {
 	if (bpf_map_update_elem(in->map[MAP_INTERFACES], &ifindex, note, BPF_ANY))
-		return fail(-errno, "cannot note the interface %s", note->name);
+		return log_error(-errno, "cannot note the interface %s", note->name);
 	return 0;
 }
 
@@ -218,14 +218,16 @@ static int filter_make(struct filter *f, const struct instance *in, struct bpf_o
 		f->added = true;
 		err = clsact_make(f, in);
 		if (err)
-			return fail(err, "cannot make a clsact qdisc on %s", f->interface.name);
+			return log_error(err, "cannot make a clsact qdisc on %s",
+					 f->interface.name);
 	}
 	err = filter_attach(f, in, program);
 	if (err)
-		return fail(err, "cannot attach a tc filter to %s", f->interface.name);
+		return log_error(err, "cannot attach a tc filter to %s", f->interface.name);
 	if (!filter_in_place(in, f->interface.ifindex, &f->note))
-		return fail(-EIO, "the tc filter of %s is not there although the kernel said so",
-			    f->interface.name);
+		return log_error(-EIO,
+				 "the tc filter of %s is not there although the kernel said so",
+				 f->interface.name);
 	return 0;
 }
 
@@ -241,7 +243,7 @@ static int links_to_filters(struct egress *e, struct links *l)
 		if (link->kind != LINK_TCX || !link->needed)
 			continue;
 		if (!if_indextoname(link->ifindex, interface.name))
-			return fail(-errno, "interface %u is gone", link->ifindex);
+			return log_error(-errno, "interface %u is gone", link->ifindex);
 		if (!add_filter(e, &interface))
 			return -ENOMEM;
 		link->needed = false;
@@ -261,7 +263,7 @@ static int note_links(const struct links *l, const struct instance *in)
 		if (link->kind != LINK_TCX || !link->needed)
 			continue;
 		if (!if_indextoname(link->ifindex, note.name))
-			return fail(-errno, "interface %u is gone", link->ifindex);
+			return log_error(-errno, "interface %u is gone", link->ifindex);
 		err = note_write(in, link->ifindex, &note);
 	}
 	return err;

@@ -86,13 +86,13 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 	if (!err)
 		err = clear_new_rules(in, s->image, old);
 	if (err)
-		return fail(err, "cannot clear counters");
+		return log_error(err, "cannot clear counters");
 	err = tables_create(tables, in->map[MAP_ACTIVE], s->image, s->text, s->length);
 	if (err)
 		return err;
 	err = tables_publish(in, tables, next.generation & 1);
 	if (!err && bpf_map_update_elem(in->map[MAP_ACTIVE], &zero, &next, BPF_ANY))
-		err = fail(-errno, "cannot put the policy in force");
+		err = log_error(-errno, "cannot put the policy in force");
 	if (err) {
 		tables_close(tables);
 		return err;

@@ -119,7 +119,7 @@ int in_force_read(const struct instance *in, struct in_force *f)
 	}
 	if (err) {
 		in_force_free(&read);
-		return fail(err, "cannot read the policy in force from the kernel");
+		return log_error(err, "cannot read the policy in force from the kernel");
 	}
 	*f = read;
 	return 0;
@@ -147,6 +147,6 @@ int in_force_open(struct in_force *f, struct instance *in, const char *name)
 	if (!err && !f->generation)
 		err = -ENOENT;
 	if (err == -ENOENT)
-		fail(0, "no policy is in force (instance '%s')", name);
+		log_error(0, "no policy is in force (instance '%s')", name);
 	return err;
 }

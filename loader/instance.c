@@ -39,8 +39,8 @@ int require_privileges(void)
 {
 	if (geteuid() == 0)
 		return 0;
-	fail(0, "must be root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE and "
-		"CAP_SYS_ADMIN); try sudo");
+	log_error(0, "must be root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE and "
+		     "CAP_SYS_ADMIN); try sudo");
 	return -EPERM;
 }
 
@@ -85,19 +85,20 @@ int instance_init(struct instance *in, const char *name, bool mount_it)
 	memset(in->outer, -1, sizeof(in->outer));
 
 	if (find_mount("cgroup2", NULL, in->cgroup2))
-		return fail(-ENOENT, "no cgroup v2 is mounted; mount one, for example: mount -t "
-				     "cgroup2 none /sys/fs/cgroup");
+		return log_error(-ENOENT,
+				 "no cgroup v2 is mounted; mount one, for example: mount -t "
+				 "cgroup2 none /sys/fs/cgroup");
 	err = find_mount("bpf", BPFFS_DEFAULT, bpffs);
 	if (err && mount_it) {
 		if (mount("none", BPFFS_DEFAULT, "bpf", 0, "mode=0700"))
-			return fail(-errno, "cannot mount bpffs at %s", BPFFS_DEFAULT);
+			return log_error(-errno, "cannot mount bpffs at %s", BPFFS_DEFAULT);
 		strcpy(bpffs, BPFFS_DEFAULT);
 	} else if (err) {
 		strcpy(bpffs, BPFFS_DEFAULT);
 	}
 	if (join_path(base, bpffs, "hostqos") || join_path(in->dir, base, name) ||
 	    join_path(in->links, in->dir, "links") || join_path(in->maps, in->dir, "maps"))
-		return fail(-ENAMETOOLONG, "the path of bpffs, %s", bpffs);
+		return log_error(-ENAMETOOLONG, "the path of bpffs, %s", bpffs);
 	return 0;
 }
 
@@ -144,7 +145,7 @@ static int open_pin(const struct instance *in, const char *name, int *fd, bool *
 	if (*fd >= 0)
 		return 0;
 	if (errno != ENOENT)
-		return fail(-errno, "cannot open %s", path);
+		return log_error(-errno, "cannot open %s", path);
 	*missing = true;
 	return 0;
 }
@@ -194,13 +195,13 @@ int pin_replace(int fd, const char *dir, const char *name)
 		return -ENAMETOOLONG;
 	/* Left behind by a command that was killed. */
 	if (unlink(temporary) && errno != ENOENT)
-		return fail(-errno, "cannot remove %s", temporary);
+		return log_error(-errno, "cannot remove %s", temporary);
 	if (bpf_obj_pin(fd, temporary))
-		return fail(-errno, "cannot pin %s", temporary);
+		return log_error(-errno, "cannot pin %s", temporary);
 	if (rename(temporary, path)) {
 		err = -errno;
 		unlink(temporary);
-		return fail(err, "cannot rename %s to %s", temporary, name);
+		return log_error(err, "cannot rename %s to %s", temporary, name);
 	}
 	return 0;
 }
@@ -226,7 +227,7 @@ static int unlink_in(const char *name, void *dir)
 	int err = join_path(path, dir, name);
 
 	if (!err && unlink(path) && errno != ENOENT)
-		err = fail(-errno, "cannot remove %s", path);
+		err = log_error(-errno, "cannot remove %s", path);
 	return err;
 }
 
@@ -237,7 +238,7 @@ int remove_directory(const char *dir)
 	if (err == -ENOENT)
 		return 0;
 	if (!err && rmdir(dir) && errno != ENOENT)
-		err = fail(-errno, "cannot remove %s", dir);
+		err = log_error(-errno, "cannot remove %s", dir);
 	return err;
 }
 
@@ -251,7 +252,7 @@ int instance_remove(struct instance *in)
 	if (err)
 		return err;
 	if (rmdir(in->dir) && errno != ENOENT)
-		return fail(-errno, "cannot remove %s", in->dir);
+		return log_error(-errno, "cannot remove %s", in->dir);
 	/* The parent is shared by all instances: it goes with the last. */
 	strcpy(base, in->dir);
 	*strrchr(base, '/') = '\0';

@@ -222,7 +222,7 @@ int object_program(struct bpf_object *object, const char *name)
 	struct bpf_program *program = bpf_object__find_program_by_name(object, name);
 
 	if (!program)
-		return fail(-ENOENT, "no program '%s' in the BPF object", name);
+		return log_error(-ENOENT, "no program '%s' in the BPF object", name);
 	return bpf_program__fd(program);
 }
 
@@ -254,13 +254,14 @@ static int stage(struct link *link, const struct instance *in, int program,
 	if (fd == -EINVAL && link->kind == LINK_TCX)
 		return -EOPNOTSUPP;
 	if (fd < 0)
-		return fail(fd, "cannot attach '%s'", link->name);
+		return log_error(fd, "cannot attach '%s'", link->name);
 	link->staged = fd;
 	if (!in_place(fd, link, want->cgroup))
-		return fail(-EIO, "'%s' is not attached although the kernel said so", link->name);
+		return log_error(-EIO, "'%s' is not attached although the kernel said so",
+				 link->name);
 	if (snprintf(path, PATH_MAX, "%s/%s%s", in->links, link->name, NEXT) >= PATH_MAX)
 		return -ENAMETOOLONG;
-	return bpf_obj_pin(fd, path) ? fail(-errno, "cannot pin %s", path) : 0;
+	return bpf_obj_pin(fd, path) ? log_error(-errno, "cannot pin %s", path) : 0;
 }
 
 /* Descriptor of the program that a link runs. */
@@ -281,9 +282,9 @@ static int upgrade(struct link *link, int program)
 {
 	link->old_program = program_of(link->fd);
 	if (link->old_program < 0)
-		return fail(link->old_program, "cannot find the program of '%s'", link->name);
+		return log_error(link->old_program, "cannot find the program of '%s'", link->name);
 	if (bpf_link_update(link->fd, program, NULL))
-		return fail(-errno, "cannot replace the program of '%s'", link->name);
+		return log_error(-errno, "cannot replace the program of '%s'", link->name);
 	return 0;
 }
 
@@ -319,9 +320,9 @@ int links_commit(struct links *l, const struct instance *in)
 		    snprintf(staged, PATH_MAX, "%s%s", path, NEXT) >= PATH_MAX)
 			return -ENAMETOOLONG;
 		if (link->staged >= 0 && rename(staged, path))
-			return fail(-errno, "cannot rename %s", staged);
+			return log_error(-errno, "cannot rename %s", staged);
 		if (!link->needed && link->fd >= 0 && unlink(path))
-			return fail(-errno, "cannot remove %s", path);
+			return log_error(-errno, "cannot remove %s", path);
 	}
 	return 0;
 }

@@ -78,11 +78,12 @@ int instance_lock_existing(struct instance *in)
 	for (;;) {
 		fd = open(in->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
-			return errno == ENOENT ? -ENOENT : fail(-errno, "cannot open %s", in->dir);
+			return errno == ENOENT ? -ENOENT
+					       : log_error(-errno, "cannot open %s", in->dir);
 		err = wait_for_lock(fd, in->dir);
 		if (err) {
 			close(fd);
-			return fail(err, "cannot lock %s", in->dir);
+			return log_error(err, "cannot lock %s", in->dir);
 		}
 		if (still_there(fd, in->dir)) {
 			in->lock = fd;
@@ -116,7 +117,7 @@ int instance_lock(struct instance *in)
 		if (err >= 0)
 			err = instance_lock_existing(in);
 		else if (err != -ENOENT)
-			return fail(err, "cannot make %s", in->dir);
+			return log_error(err, "cannot make %s", in->dir);
 	} while (err == -ENOENT);
 	if (err)
 		return err;
@@ -124,6 +125,6 @@ int instance_lock(struct instance *in)
 	if (err >= 0)
 		err = make_directory(in->maps);
 	if (err < 0)
-		return fail(err, "cannot make the directories of %s", in->dir);
+		return log_error(err, "cannot make the directories of %s", in->dir);
 	return 0;
 }

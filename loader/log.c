@@ -86,7 +86,7 @@ void log_warning(const char *format, ...)
 	message("warning", text);
 }
 
-int fail(int err, const char *format, ...)
+int log_error(int err, const char *format, ...)
 {
 	char text[1024];
 	size_t length;

@@ -18,7 +18,7 @@ void log_begin(const char *verb, bool json);
 void log_warning(const char *format, ...) FORMAT(1, 2);
 
 /* "what on what: strerror(-err)", or without the last part if err is 0. Returns err. */
-int fail(int err, const char *format, ...) FORMAT(2, 3);
+int log_error(int err, const char *format, ...) FORMAT(2, 3);
 
 /* To stderr at once in either mode: what the user may wonder about while waiting. */
 void log_note(const char *format, ...) FORMAT(1, 2);

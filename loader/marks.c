@@ -76,17 +76,18 @@ static int mark_dsfield(int fd, struct hq_flow *flow, __u8 dscp)
 				      DSFIELD_MASK,    &saved->tclass, &saved->set_tclass};
 	bool wanted = dscp != HQ_KEEP;
 	__s32 before, after, ds = dscp << 2;
-	int err, err4;
+	int err, tos_err = 0;
 
 	err = get(fd, SOL_SOCKET, SO_PRIORITY, &before);
 	if (err)
 		return err;
 	if (flow->family == AF_INET6)
 		err = mark_option(fd, saved, &tclass, wanted, ds);
-	/* On an IPv6 socket: for its IPv4 peers, if it may have any. */
-	err4 = mark_option(fd, saved, &tos, wanted, ds);
+	/* On an IPv6 socket: for its IPv4 peers. Where the kernel refuses, tc egress marks. */
+	if (!(flow->bits & HQ_FLOW_IPV6_ONLY))
+		tos_err = mark_option(fd, saved, &tos, wanted, ds);
 	if (flow->family == AF_INET)
-		err = err4;
+		err = tos_err;
 	if (!get(fd, SOL_SOCKET, SO_PRIORITY, &after) && after != before)
 		set(fd, SOL_SOCKET, SO_PRIORITY, before);
 	return err;
@@ -127,8 +128,11 @@ static int borrow(const struct hq_socket *s)
 int socket_mark(const struct instance *in, const struct hq_socket *s, const struct hq_class *class)
 {
 	struct hq_flow flow;
-	int fd = borrow(s), err, marked;
+	int fd, err, marked;
 
+	if (class->dscp == HQ_KEEP && class->priority == HQ_KEEP && !s->flow.saved.bits)
+		return 0;
+	fd = borrow(s);
 	/* It, or its process, is gone: nothing is left to mark. */
 	if (fd == -ESRCH || fd == -EBADF || fd == -ESTALE)
 		return 0;

@@ -43,7 +43,7 @@ int object_load(struct hostqos_bpf **out, const struct instance *in, __u16 mark)
 	int err;
 
 	if (!skel)
-		return fail(-errno, "cannot open the BPF object");
+		return log_error(-errno, "cannot open the BPF object");
 	skel->rodata->metered_mark = mark;
 	err = set_pin_paths(skel, in);
 	if (!err)
@@ -51,7 +51,7 @@ int object_load(struct hostqos_bpf **out, const struct instance *in, __u16 mark)
 	if (err) {
 		log_libbpf_tail();
 		hostqos_bpf__destroy(skel);
-		return fail(err, "the kernel refused the BPF programs");
+		return log_error(err, "the kernel refused the BPF programs");
 	}
 	*out = skel;
 	return 0;

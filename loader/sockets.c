@@ -80,11 +80,11 @@ int sockets_read(struct sockets *s, const struct instance *in, const char *itera
 		return -ENAMETOOLONG;
 	link = bpf_obj_get(path);
 	if (link < 0)
-		return fail(-errno, "cannot open %s", path);
+		return log_error(-errno, "cannot open %s", path);
 	err = iterator_read(link, &data, &length);
 	close(link);
 	if (err)
-		return fail(err, "cannot list sockets through '%s'", iterator);
+		return log_error(err, "cannot list sockets through '%s'", iterator);
 	s->list = data;
 	s->count = length / sizeof(*s->list);
 	if (s->count)

@@ -55,11 +55,11 @@ int source_read(struct source *s, const char *file)
 	memset(s, 0, sizeof(*s));
 	s->file = is_stdin ? "<stdin>" : file;
 	if (!in)
-		return fail(-errno, "cannot open %s", s->file);
+		return log_error(-errno, "cannot open %s", s->file);
 	err = read_all(in, &s->text, &s->length);
 	if (!is_stdin)
 		fclose(in);
-	return err ? fail(err, "cannot read %s", s->file) : parse(s);
+	return err ? log_error(err, "cannot read %s", s->file) : parse(s);
 }
 
 int source_parse(struct source *s, const char *file, const char *text, size_t length)

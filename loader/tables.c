@@ -96,7 +96,7 @@ static int create(const struct shape *shape, const struct types *types, __u32 el
 	}
 	fd = bpf_map_create(shape->type, shape->name, shape->key_size, shape->value_size,
 			    elements ? elements : 1, &opts);
-	return fd < 0 ? fail(-errno, "cannot make the table '%s'", shape->name) : fd;
+	return fd < 0 ? log_error(-errno, "cannot make the table '%s'", shape->name) : fd;
 }
 
 /* Copy arrays of keys and values in one system call. */
@@ -107,7 +107,7 @@ static int fill(int fd, const char *name, const void *keys, const void *values, 
 	if (!n)
 		return 0;
 	if (bpf_map_update_batch(fd, keys, values, &count, NULL) || count != n)
-		return fail(-errno, "cannot fill the table '%s'", name);
+		return log_error(-errno, "cannot fill the table '%s'", name);
 	return 0;
 }
 
@@ -258,7 +258,7 @@ int tables_create(struct tables *t, int described_by, const struct hq_image *ima
 	memset(t->fd, -1, sizeof(t->fd));
 	err = types_open(&types, described_by);
 	if (err)
-		return fail(err, "cannot read the type information of the maps");
+		return log_error(err, "cannot read the type information of the maps");
 	for (i = 0; i < NTABLES && !err; i++) {
 		t->fd[i] = create(&shapes[i], &types, table_elements(i, image, length));
 		err = t->fd[i] < 0 ? t->fd[i] : fill_table(i, t->fd[i], image, text, length);
@@ -316,8 +316,8 @@ int tables_publish(const struct instance *in, const struct tables *t, __u32 slot
 		if (started[i])
 			pthread_join(threads[i], NULL);
 		if (updates[i].err)
-			err = fail(updates[i].err, "cannot put the table '%s' into its slot",
-				   shapes[i].name);
+			err = log_error(updates[i].err, "cannot put the table '%s' into its slot",
+					shapes[i].name);
 	}
 	return err;
 }
