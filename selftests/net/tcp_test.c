@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "capture.h"
@@ -43,7 +44,10 @@ static struct ends meet(const struct testbed *tb, const struct meeting *m, int p
 			       : (struct ends){c.client, c.server};
 }
 
-/* The scenario runs once for each way to meet; the capture has that run only. */
+/*
+ * The scenario runs once for each way to meet; the capture has that run only.
+ * A scenario that ends in a RST judges that itself.
+ */
 static void each_meeting(struct testbed *tb, void (*scenario)(struct capture *, struct ends))
 {
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
@@ -53,7 +57,7 @@ static void each_meeting(struct testbed *tb, void (*scenario)(struct capture *, 
 	for (i = 0; i < MEETINGS; i++) {
 		capture_clear(c);
 		scenario(c, meet(tb, &meetings[i], 7000 + i));
-		judge(c, FLOW(.protocol = IPPROTO_TCP), EF, 3);
+		judge(c, FLOW(.protocol = IPPROTO_TCP, .without = TCP_RST), EF, 2);
 		judge(c, FLOW(.protocol = IPPROTO_TCP, .with = TCP_SYN), EF, 1);
 	}
 }
@@ -97,6 +101,7 @@ static void reset_without_linger(struct capture *c, struct ends e)
 	talk(e);
 	close_with_reset(e.near);
 	await_packets(c, FLOW(.with = TCP_RST), 1);
+	judge(c, FLOW(.with = TCP_RST), EF, 1);
 	close(e.far);
 }
 
@@ -111,6 +116,7 @@ static void reset_with_data_unread(struct capture *c, struct ends e)
 	AWAIT(recv(e.near, &(char){0}, 1, MSG_PEEK) == 1);
 	close(e.near);
 	await_packets(c, FLOW(.with = TCP_RST), 1);
+	judge(c, FLOW(.with = TCP_RST), EF, 1);
 	close(e.far);
 }
 
@@ -120,9 +126,25 @@ static void reset_with_data_unread_is_marked(void **state)
 }
 
 /*
+ * Since Linux 6.13 a RST that the kernel's control socket sends tells for which
+ * socket (ip_send_unicast_reply()); before, it is nobody's, and reflects the DS
+ * field of the packet that it answers.
+ */
+static int dscp_of_control_packets(void)
+{
+	unsigned int major, minor;
+	struct utsname name;
+
+	uname(&name);
+	if (sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		fail_msg("kernel release %s", name.release);
+	return major > 6 || (major == 6 && minor >= 13) ? EF : 0;
+}
+
+/*
  * TCP_LINGER2 beyond a TIME_WAIT's life keeps the closed end a whole socket in
  * FIN_WAIT2 (tcp_rcv_state_process()); data that comes then is answered by a
- * RST, sent for it by the kernel's control socket (tcp_v4_send_reset()).
+ * RST, sent for it by the control socket (tcp_v4_send_reset()).
  */
 static void data_for_a_closed_end(struct capture *c, struct ends e)
 {
@@ -132,6 +154,7 @@ static void data_for_a_closed_end(struct capture *c, struct ends e)
 	receive_end(e.far);
 	send_bytes(e.far, 1000);
 	await_packets(c, FLOW(.with = TCP_RST), 1);
+	judge(c, FLOW(.with = TCP_RST), dscp_of_control_packets(), 1);
 	close(e.far);
 }
 
