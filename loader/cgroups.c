@@ -222,7 +222,8 @@ void cgroups_remove(const struct instance *in, const struct policy *keep)
 	size_t i, n = read_made(in, &all);
 	char full[PATH_MAX + sizeof(all->cgroup.path)];
 
-	qsort(all, n, sizeof(*all), by_depth);
+	if (n)
+		qsort(all, n, sizeof(*all), by_depth);
 	for (i = 0; i < n; i++) {
 		const char *path = all[i].cgroup.path;
 

@@ -126,6 +126,7 @@ static int survey(struct status *s)
 	return err;
 }
 
+/* Leaves generation 0 where nothing is installed, or not wholly. */
 static int gather(struct status *s)
 {
 	int err = instance_open(&s->in);
@@ -134,10 +135,8 @@ static int gather(struct status *s)
 		err = instance_install(&s->in, &s->install);
 	if (!err)
 		err = in_force_read(&s->in, &s->f);
-	if (!err && !s->f.generation)
-		err = -ENOENT;
-	if (err)
-		return err;
+	if (err || !s->f.generation)
+		return err == -ENOENT ? 0 : err;
 	s->healthy = true;
 	/* Filters of a clsact qdisc are visible there only; where it is gone, so are they. */
 	netns_enter(s->install.netns);
@@ -247,27 +246,24 @@ static void print_text(const struct status *s, const char *instance)
 int cmd_status(const struct options *options, int argc, char **argv)
 {
 	struct status s = {.attached = json_object_new_array()};
-	bool healthy;
-	int err;
+	int err, status;
 
 	(void)argc, (void)argv;
 	err = require_privileges();
 	if (!err)
 		err = instance_init(&s.in, options->instance, false);
-	if (err)
-		return finish(err, options->json);
-	err = gather(&s);
-	if (err && err != -ENOENT) {
-		log_error(err, "cannot read the state of instance '%s'", options->instance);
-		return finish(err, options->json);
+	if (!err) {
+		err = gather(&s);
+		if (err)
+			log_error(err, "cannot read the state of instance '%s'", options->instance);
 	}
-	if (options->json)
+	if (!err && options->json)
 		print_json(&s, options->instance);
-	else
+	else if (!err)
 		print_text(&s, options->instance);
-	healthy = s.healthy;
+	status = err ? finish(err, options->json) : s.healthy ? EXIT_DONE : EXIT_FAILED;
 	json_object_put(s.attached);
 	in_force_free(&s.f);
 	instance_close(&s.in);
-	return healthy ? EXIT_DONE : EXIT_FAILED;
+	return status;
 }
