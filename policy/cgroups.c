@@ -76,18 +76,29 @@ static size_t *sort_by_pattern(struct path_set *set, const struct items *items)
 	return begin;
 }
 
+/* Of two patterns, the one to complain of first: what floats, then what is written first. */
+static bool is_worse(const struct item *a, const struct item *b)
+{
+	bool a_floats = a->key == POLICY_UNIT || strstr(a->value->text, "**");
+	bool b_floats = b->key == POLICY_UNIT || strstr(b->value->text, "**");
+
+	if (a_floats != b_floats)
+		return a_floats;
+	return a->value->at.line < b->value->at.line;
+}
+
 static void report_too_large(struct compiler *c, const struct items *items)
 {
-	const struct policy_value *first = items->item[0].value;
+	const struct item *worst = &items->item[0];
 	size_t i;
 
 	for (i = 1; i < items->count; i++)
-		if (items->item[i].value->at.line < first->at.line)
-			first = items->item[i].value;
-	diag_error(c->diag, first->at,
-		   "the %zu cgroup patterns of this policy, of which '%.64s' is the first, need "
-		   "more than %d states together; use fewer '*' and '**'",
-		   items->count, first->text, HQ_MAX_PATH_STATES);
+		if (is_worse(&items->item[i], worst))
+			worst = &items->item[i];
+	diag_error(c->diag, worst->value->at,
+		   "cgroup pattern '%.64s' and the %zu others need more than %d states together; "
+		   "use fewer '**', or paths from the root",
+		   worst->value->text, items->count - 1, HQ_MAX_PATH_STATES);
 }
 
 int compile_paths(struct compiler *c, const struct items *items)

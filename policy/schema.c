@@ -38,6 +38,25 @@ bool schema_is_kind(struct schema *s, const struct tree_node *node, unsigned int
 	return false;
 }
 
+void schema_each(struct schema *s, const struct schema_found *found, enum tree_kind kind,
+		 void (*handle)(struct schema *s, const struct tree_node *item, void *target),
+		 void *target)
+{
+	const struct tree_node *node = found->value;
+	char name[HQ_NAME_LEN + 16];
+
+	if (node->kind == kind) {
+		handle(s, node, target);
+		return;
+	}
+	if (!node->count)
+		diag_error(s->diag, node->at, "'%s' is an empty list", found->schema->name);
+	snprintf(name, sizeof(name), "an item of '%s'", found->schema->name);
+	for (node = node->first; node; node = node->next)
+		if (schema_is_kind(s, node, kind, name))
+			handle(s, node, target);
+}
+
 void schema_not_supported(struct schema *s, struct diag_at at, const char *what)
 {
 	diag_error(s->diag, at, "'%s' is not supported yet", what);
@@ -182,13 +201,11 @@ static void read_attach_cgroup(struct schema *s, const struct schema_found *foun
 	s->policy->attach_cgroup_at = found->value->at;
 }
 
-static void add_interface(struct schema *s, const struct tree_node *node)
+static void add_interface(struct schema *s, const struct tree_node *node, void *target)
 {
-	struct policy_interface *interface;
+	struct policy *policy = target;
+	struct policy_interface *interface = &policy->interfaces[policy->interface_count];
 
-	if (!schema_is_kind(s, node, TREE_SCALAR, "an interface"))
-		return;
-	interface = &s->policy->interfaces[s->policy->interface_count];
 	interface->at = node->at;
 	interface->exclude = *node->text == '!';
 	interface->glob = node->text + interface->exclude;
@@ -196,24 +213,16 @@ static void add_interface(struct schema *s, const struct tree_node *node)
 		diag_error(s->diag, node->at, "'%.64s' is not an interface's name or glob",
 			   node->text);
 	else
-		s->policy->interface_count++;
+		policy->interface_count++;
 }
 
 static void read_interfaces(struct schema *s, const struct schema_found *found)
 {
-	const struct tree_node *node = found->value;
-	size_t count = node->kind == TREE_LIST ? node->count : 1;
+	struct policy *policy = s->policy;
 
-	s->policy->interfaces =
-		arena_alloc(&s->policy->arena, (count + 1) * sizeof(*s->policy->interfaces));
-	if (node->kind == TREE_SCALAR) {
-		add_interface(s, node);
-		return;
-	}
-	if (!count)
-		diag_error(s->diag, node->at, "'interfaces' is an empty list");
-	for (node = node->first; node; node = node->next)
-		add_interface(s, node);
+	policy->interfaces = arena_alloc(&policy->arena,
+					 schema_count(found->value) * sizeof(*policy->interfaces));
+	schema_each(s, found, TREE_SCALAR, add_interface, policy);
 }
 
 static const struct schema_key attach_keys[] = {

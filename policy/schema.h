@@ -54,6 +54,17 @@ void schema_block(struct schema *s, const struct tree_node *map, const struct sc
 bool schema_is_kind(struct schema *s, const struct tree_node *node, unsigned int kinds,
 		    const char *name);
 
+/* How many items a value is: a list's, or itself alone. */
+static inline size_t schema_count(const struct tree_node *node)
+{
+	return node->kind == TREE_LIST ? node->count : 1;
+}
+
+/* Handle each item, which must be of `kind`. An empty list is reported. */
+void schema_each(struct schema *s, const struct schema_found *found, enum tree_kind kind,
+		 void (*handle)(struct schema *s, const struct tree_node *item, void *target),
+		 void *target);
+
 void schema_not_supported(struct schema *s, struct diag_at at, const char *what);
 
 /* An identifier that names a class or a rule; NULL, reported, where it is not one. */

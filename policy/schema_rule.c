@@ -206,8 +206,9 @@ static const value_fn value_readers[POLICY_KEYS] = {
 	[POLICY_MULTICAST] = read_multicast,
 };
 
-static void read_value(struct schema *s, const struct tree_node *node, struct policy_term *term)
+static void read_value(struct schema *s, const struct tree_node *node, void *target)
 {
+	struct policy_term *term = target;
 	struct policy_value *value = &term->values[term->count];
 	struct scalar_error error;
 
@@ -222,22 +223,12 @@ static void read_term(struct schema *s, const struct schema_found *found)
 {
 	struct match_target *target = found->target;
 	struct policy_term *term = &target->terms[found->schema->which];
-	const struct tree_node *node = found->value;
-	size_t count = node->kind == TREE_LIST ? node->count : 1;
 
 	term->key = found->schema->which;
 	term->at = found->key->at;
-	term->values = arena_alloc(&s->policy->arena, count * sizeof(*term->values));
-	if (node->kind == TREE_SCALAR) {
-		read_value(s, node, term);
-		return;
-	}
-	if (!count)
-		diag_error(s->diag, node->at, "'%s' is an empty list, which nothing can match",
-			   found->schema->name);
-	for (node = node->first; node; node = node->next)
-		if (schema_is_kind(s, node, TREE_SCALAR, "an item of the list"))
-			read_value(s, node, term);
+	term->values =
+		arena_alloc(&s->policy->arena, schema_count(found->value) * sizeof(*term->values));
+	schema_each(s, found, TREE_SCALAR, read_value, term);
 }
 
 static void read_not(struct schema *s, const struct schema_found *found);
@@ -285,10 +276,10 @@ static void read_block(struct schema *s, const struct tree_node *node, struct po
 			match->terms[match->count++] = target.terms[key];
 }
 
-static void read_not_block(struct schema *s, const struct tree_node *node, struct policy_rule *rule)
+static void read_not_block(struct schema *s, const struct tree_node *node, void *target)
 {
-	if (!schema_is_kind(s, node, TREE_MAP, "an item of 'not'"))
-		return;
+	struct policy_rule *rule = target;
+
 	if (!node->count)
 		diag_error(s->diag, node->at, "an empty block in 'not' excludes nothing");
 	read_block(s, node, NULL, &rule->nots[rule->nots_count++]);
@@ -297,22 +288,14 @@ static void read_not_block(struct schema *s, const struct tree_node *node, struc
 static void read_not(struct schema *s, const struct schema_found *found)
 {
 	struct policy_rule *rule = ((struct match_target *)found->target)->rule;
-	const struct tree_node *node = found->value;
-	size_t count = node->kind == TREE_LIST ? node->count : 1;
 
 	if (!rule) {
 		diag_error(s->diag, found->key->at, "'not' within 'not'");
 		return;
 	}
-	rule->nots = arena_alloc(&s->policy->arena, count * sizeof(*rule->nots));
-	if (node->kind == TREE_MAP) {
-		read_not_block(s, node, rule);
-		return;
-	}
-	if (!count)
-		diag_error(s->diag, node->at, "'not' is an empty list");
-	for (node = node->first; node; node = node->next)
-		read_not_block(s, node, rule);
+	rule->nots =
+		arena_alloc(&s->policy->arena, schema_count(found->value) * sizeof(*rule->nots));
+	schema_each(s, found, TREE_MAP, read_not_block, rule);
 }
 
 static void read_match(struct schema *s, const struct schema_found *found)
