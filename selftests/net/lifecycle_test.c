@@ -169,10 +169,11 @@ static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, 
 		send_bytes(server, 100);
 		receive_bytes(client, 100);
 		close(server);
+		receive_end(client);
 		close(client);
 		judge(c, FLOW(.to_port = port_of(i, TCP_CLIENT), .data = true), dscp, 1);
 		judge(c, FLOW(.to_port = port_of(i, UDP_CONNECTED)), dscp, 1);
-		/* The server's data, and the new connection's from SYN-ACK on. */
+		/* The server's data, and the new connection's from SYN-ACK to FIN. */
 		judge(c, FLOW(.from_port = port_of(i, TCP_LISTENER)), dscp, 4);
 	}
 }

@@ -20,7 +20,11 @@
 #define RATE	(24 * MBIT)
 #define SECONDS 4.0
 
-/* Two flows of one class offer 60 mbit together; one of another class runs beside them. */
+/*
+ * A burst of 200 ms: as long may the sender be kept off the CPU and lose nothing.
+ * Two flows of one class offer 60 mbit together; one of another class runs
+ * beside them.
+ */
 struct contest {
 	struct capture *capture;
 	struct udp_load loads[3];
@@ -61,10 +65,11 @@ static void excess_is_dropped_and_the_rate_delivered(void **state)
 	struct flow bulk = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
 	struct contest contest;
 
-	hold_contest(*state, &contest,
-		     "classes:\n"
-		     "  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } }\n"
-		     "  voice: { dscp: EF, cgroup: @/voice }\n");
+	hold_contest(
+		*state, &contest,
+		"classes:\n"
+		"  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, burst: 200ms } }\n"
+		"  voice: { dscp: EF, cgroup: @/voice }\n");
 	assert_rate(flow_rate(contest.capture, &bulk, 1, SECONDS - 0.1), 0.99 * RATE, 1.01 * RATE);
 	judge(contest.capture, FLOW(.to_port = 7000), AF21, 1);
 	judge(contest.capture, FLOW(.to_port = 7001), AF21, 1);
@@ -79,7 +84,7 @@ static void excess_is_remarked_and_nothing_lost(void **state)
 	hold_contest(
 		*state, &contest,
 		"classes:\n"
-		"  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, exceed: { remark: LE } } }\n"
+		"  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, burst: 200ms, exceed: { remark: LE } } }\n"
 		"  voice: { dscp: EF, cgroup: @/voice }\n");
 	assert_rate(flow_rate(contest.capture, &in_profile, 1, SECONDS - 0.1), 0.99 * RATE,
 		    1.01 * RATE);

@@ -14,10 +14,11 @@
 #define RATE	(24 * MBIT)
 #define SECONDS 3.0
 
-#define MACVLAN		   "mac0"
-#define UPPER4		   "10.9.1.1"
-#define BEHIND4		   "10.9.1.2"
-#define CLASS		   "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n"
+#define MACVLAN "mac0"
+#define UPPER4	"10.9.1.1"
+#define BEHIND4 "10.9.1.2"
+#define CLASS                                                                                      \
+	"classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, burst: 200ms } } }\n"
 #define ATTACH(interfaces) "hostqos: 1\nattach: { cgroup: @" interfaces " }\n" CLASS
 
 /* A macvlan on near0, and far's address in its network. */
