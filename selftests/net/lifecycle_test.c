@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "capture.h"
 #include "hostqos.h"
+#include "process.h"
 #include "sockets.h"
 
 #define AF11 10
@@ -310,6 +314,80 @@ static void unconnected_udp_follows_the_policy(void **state)
 	close(young);
 }
 
+/* SO_PRIORITY is the class's; where that names none, IP_TOS does not change it either. */
+static void priority_is_the_classes_or_stays(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	int named, unnamed;
+
+	apply(tb, policy);
+	named = udp_socket(&near, FAR4);
+	connect_to(named, FAR4, 7000);
+	assert_int_equal(get_option(named, SOL_SOCKET, SO_PRIORITY), 5);
+	apply(tb, other_policy);
+	assert_int_equal(get_option(named, SOL_SOCKET, SO_PRIORITY), 0);
+	unnamed = udp_socket(&near, FAR4);
+	connect_to(unnamed, FAR4, 7000);
+	assert_int_equal(get_option(unnamed, IPPROTO_IP, IP_TOS), AF21 << 2);
+	assert_int_equal(get_option(unnamed, SOL_SOCKET, SO_PRIORITY), 0);
+	close(named);
+	close(unnamed);
+}
+
+/* Sends by old and by new sockets of every kind until it is killed. */
+static void send_for_ever(const struct live *l, const struct place *near, int listener)
+{
+	struct timespec pause = {.tv_nsec = 200000};
+	int fd;
+
+	for (;;) {
+		send(l->fd[0][TCP_CLIENT], "x", 1, MSG_DONTWAIT);
+		send(l->fd[1][UDP_CONNECTED], "x", 1, MSG_DONTWAIT);
+		fd = udp_socket(near, FAR4);
+		send_to(fd, FAR4, 7777, 1);
+		close(fd);
+		fd = tcp_socket(near, NEAR4);
+		connect_to(fd, FAR4, 7778);
+		close(accept_from(listener));
+		close(fd);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* Each packet is of the one policy or the other, never of none or of half of both. */
+static void reload_leaves_no_packet_without_policy(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int listener = tcp_listener(&far, FAR4, 7778), i;
+	struct flow ours = {.protocol = IPPROTO_UDP};
+	struct live l;
+	pid_t sender;
+
+	apply(tb, policy);
+	make_live(tb, &l, false);
+	capture_clear(c);
+	sender = place_fork(&near, 0);
+	if (sender == 0)
+		send_for_ever(&l, &near, listener);
+	for (i = 0; i < 6; i++) {
+		apply(tb, i % 2 ? policy : other_policy);
+		await_packets(c, FLOW(.to_port = 7777, .after = now_ns()), 10);
+	}
+	kill(sender, SIGKILL);
+	waitpid(sender, NULL, 0);
+	for (i = 0; i < 2; i++, ours.protocol = IPPROTO_TCP) {
+		struct verdict voice = verdict_of(c, &ours, EF), other = verdict_of(c, &ours, AF21);
+
+		assert_true(voice.wrong < voice.packets && other.wrong < other.packets);
+		assert_int_equal(voice.wrong + other.wrong, voice.packets);
+	}
+	close(listener);
+	close_live(&l);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +398,8 @@ int main(int argc, char **argv)
 		NET_TEST(options_set_under_the_policy_are_the_sockets_own),
 		NET_TEST(reload_changes_live_flows_at_the_next_packet),
 		NET_TEST(unconnected_udp_follows_the_policy),
+		NET_TEST(priority_is_the_classes_or_stays),
+		NET_TEST(reload_leaves_no_packet_without_policy),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
