@@ -54,7 +54,8 @@ judge() {
 run() {
 	local program=$1 status
 	echo "--- ${program#"$PWD"/}"
-	timeout -k 10 $((600 * slow)) "$program" >"$log" 2>&1 </dev/null &
+	: >"$log" # before tail looks
+	timeout -k 10 $((600 * slow)) "$program" >>"$log" 2>&1 </dev/null &
 	pid=$!
 	tail -s 0.1 -n +1 -f --pid=$pid "$log" &
 	wait $pid

@@ -27,6 +27,7 @@ build          libmd-dev         pc:libmd              hashes policies
 test,vm        libcmocka-dev     pc:cmocka             runs the tests
 test,demo,vm   libpcap-dev       pc:libpcap            captures packets on the far side
 test,demo,vm   iproute2          ip                    makes namespaces and schedulers
+demo           procps            sysctl                turns a namespace into a router
 test,demo,vm   iperf3            iperf3                sends and receives TCP and UDP
 test,demo,vm   tcpdump           tcpdump               captures packets, and reads captures
 test,demo,vm   curl              curl                  fetches, over IPv4 and IPv6
