@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,15 +42,33 @@ static bool is_refused(const struct hq_decision *decision)
 	return decision->refuse && !decision->provisional;
 }
 
-/* What the socket was before the first pass that saw it, and what it is now. */
+static int by_cookie(const void *a, const void *b)
+{
+	__u64 ca = ((const struct hq_socket *)a)->cookie;
+	__u64 cb = ((const struct hq_socket *)b)->cookie;
+
+	return ca < cb ? -1 : ca > cb;
+}
+
+/* The socket's class before the flip. One that no policy had classified had none. */
+static __u16 class_before(const struct adoption *result, const struct hq_socket *s)
+{
+	const struct hq_socket *known =
+		result->before.count ? bsearch(s, result->before.list, result->before.count,
+					       sizeof(*s), by_cookie)
+				     : NULL;
+	const struct hq_decision *before = known ? &known->flow.decision : &s->before;
+
+	return before->generation ? before->class : HQ_CLASS_DEFAULT;
+}
+
 static void tell(struct adoption *result, const struct hq_socket *s)
 {
 	const struct hq_decision *now = &s->flow.decision;
-	__u16 before = s->before.generation ? s->before.class : HQ_CLASS_DEFAULT;
 
 	if (is_refused(now))
 		result->kept++;
-	else if (now->class != before)
+	else if (now->class != class_before(result, s))
 		result->moved++;
 }
 
@@ -142,12 +161,21 @@ static int mark_tcp_elsewhere(struct adoption *result, const struct instance *in
 	return err;
 }
 
+int adopt_prepare(struct adoption *result, const struct instance *in)
+{
+	char path[PATH_MAX];
+
+	/* A damaged installation may have lost it: then what moves by itself is not told. */
+	if (join_path(path, in->links, "flow_sockets") || access(path, F_OK))
+		return 0;
+	return sockets_read(&result->before, in, "flow_sockets");
+}
+
 int adopt(struct adoption *result, const struct instance *in, const struct hq_class *classes)
 {
 	struct sockets held;
 	int err;
 
-	memset(result, 0, sizeof(*result));
 	err = sockets_read(&held, in, "process_sockets");
 	if (err)
 		return err;
@@ -164,6 +192,7 @@ int adopt(struct adoption *result, const struct instance *in, const struct hq_cl
 
 void adoption_free(struct adoption *result)
 {
+	sockets_free(&result->before);
 	json_object_put(result->refused);
 	memset(result, 0, sizeof(*result));
 }

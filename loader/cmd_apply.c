@@ -40,7 +40,7 @@ struct apply {
 	struct links links;
 	struct egress egress;
 	struct link_targets want;
-	__u32 generation;
+	__u32 generation; /* in force: the old one's, then the new one's */
 	struct json_object *changes;
 	struct adoption adoption;
 };
@@ -74,6 +74,8 @@ static int load(struct apply *a)
 		return 0;
 	if (!a->install.metered_mark)
 		a->install.metered_mark = random_mark();
+	if (!a->install.netns)
+		a->install.netns = own_netns();
 	err = object_load(&a->skel, &a->in, a->install.metered_mark);
 	if (err)
 		return err;
@@ -84,38 +86,60 @@ static int load(struct apply *a)
 	return err ? err : write_install(a);
 }
 
-/* What is installed, and does it fit this binary and this network namespace? */
+/*
+ * The policy in force, if any. An installation that lost some of its maps is
+ * made whole; what cannot be read of its policy counts as unknown.
+ */
+static int read_installation(struct apply *a, bool damaged)
+{
+	int err = instance_generation(&a->in, &a->generation);
+
+	if (err)
+		return log_error(err, "cannot read the generation in force");
+	a->fresh = !a->generation;
+	if (a->fresh)
+		return 0;
+	err = in_force_read(&a->in, &a->old);
+	if (err)
+		return damaged ? 0 : err;
+	if (a->old.header.abi != HQ_ABI_VERSION) {
+		log_error(0,
+			  "instance '%s' was installed by another version of hostqos; run `hostqos "
+			  "detach`, then apply again",
+			  a->in.name);
+		return -EPROTO;
+	}
+	source_parse(&a->old_source, a->old.header.file, a->old.text, a->old.header.text_length);
+	return 0;
+}
+
+/* Does what is installed fit this binary and this network namespace? */
 static int open_installation(struct apply *a)
 {
 	char hash[sizeof(a->install.object)] = "";
+	bool damaged;
 	int err = links_recover(&a->in);
 
 	a->fresh = a->in.made;
 	if (!err)
 		err = instance_open(&a->in);
-	object_hash(hash);
-	if (err == -ENOENT) {
-		a->fresh = true;
-		return load(a);
-	}
+	damaged = err == -ENOENT;
+	if (a->in.map[MAP_INSTALL] >= 0 && instance_install(&a->in, &a->install))
+		return log_error(-EIO, "cannot read the map 'install'");
+	if (damaged)
+		err = load(a);
 	if (!err)
-		err = instance_install(&a->in, &a->install);
-	if (!err)
-		err = in_force_read(&a->in, &a->old);
+		err = read_installation(a, damaged);
 	if (err)
 		return err;
-	a->fresh = !a->old.generation;
-	if (!a->fresh && a->old.header.abi != HQ_ABI_VERSION)
-		return log_error(-EPROTO,
-				 "instance '%s' was installed by another version of hostqos; run "
-				 "`hostqos detach`, then apply again",
-				 a->in.name);
-	if (!a->fresh && a->install.netns != own_netns())
-		return log_error(
-			-EXDEV,
-			"instance '%s' governs another network namespace; detach it, or choose "
-			"another --instance",
-			a->in.name);
+	if (!a->fresh && a->install.netns != own_netns()) {
+		log_error(0,
+			  "instance '%s' governs another network namespace; detach it, or choose "
+			  "another --instance",
+			  a->in.name);
+		return -EXDEV;
+	}
+	object_hash(hash);
 	return strcmp(hash, a->install.object) ? load(a) : 0;
 }
 
@@ -163,13 +187,6 @@ static int compile(struct apply *a)
 		return err;
 	err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
 	return err ? log_error(err, "cannot list the interfaces") : find_targets(a);
-}
-
-static void read_old_policy(struct apply *a)
-{
-	if (!a->fresh)
-		source_parse(&a->old_source, a->old.header.file, a->old.text,
-			     a->old.header.text_length);
 }
 
 /* Attach what is not attached; nothing of it acts on the new policy yet. */
@@ -225,10 +242,11 @@ static int follow(struct apply *a, const struct tables *tables)
 static int replace(struct apply *a)
 {
 	struct tables tables;
-	int err;
+	int err = attach(a);
 
-	a->generation = a->old.generation;
-	err = attach(a);
+	/* The first time nothing is known of any socket, and no iterator is pinned. */
+	if (!err && !a->fresh)
+		err = adopt_prepare(&a->adoption, &a->in);
 	if (!err)
 		err = force_flip(&a->in, &a->source, &a->old, &tables, &a->generation);
 	if (err)
@@ -249,10 +267,8 @@ static int locked(struct apply *a)
 {
 	int err = open_installation(a);
 
-	if (!err) {
-		read_old_policy(a);
+	if (!err)
 		err = compile(a);
-	}
 	if (!err)
 		err = replace(a);
 	if (err && !a->flipped)
@@ -291,9 +307,9 @@ static void print_refused(struct json_object *refused)
 	size_t i, n = json_object_array_length(refused);
 
 	if (n)
-		printf("%zu live sockets did not take their marks; their packets are marked as "
-		       "they leave:\n",
-		       n);
+		printf("%zu live socket%s did not take the marks; packets are marked as they "
+		       "leave:\n",
+		       n, plural(n));
 	for (i = 0; i < n; i++) {
 		struct json_object *o = json_object_array_get_idx(refused, i);
 
@@ -317,10 +333,11 @@ static void print_text(const struct apply *a)
 	printf("%s\n", a->chosen.count ? "" : " none: no packet is marked or metered");
 	if (!json_object_array_length(a->changes))
 		printf("no change of the policy\n");
-	printf("%zu live sockets moved to another class\n", a->adoption.moved);
+	printf("%zu live socket%s moved to another class\n", a->adoption.moved,
+	       plural(a->adoption.moved));
 	if (a->adoption.kept)
-		printf("%zu live sockets are kept although a rule refuses their like\n",
-		       a->adoption.kept);
+		printf("%zu live socket%s kept although a rule refuses such\n", a->adoption.kept,
+		       plural(a->adoption.kept));
 	print_refused(a->adoption.refused);
 }
 

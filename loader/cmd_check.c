@@ -9,8 +9,10 @@
 
 static void print_checked(const struct source *s)
 {
-	printf("%s: correct, %zu classes, %zu rules\n", s->file, s->policy->class_count,
-	       s->policy->rule_count);
+	size_t classes = s->policy->class_count, rules = s->policy->rule_count;
+
+	printf("%s: correct, %zu class%s, %zu rule%s\n", s->file, classes, classes == 1 ? "" : "es",
+	       rules, plural(rules));
 }
 
 static struct json_object *checked_json(const struct source *s)

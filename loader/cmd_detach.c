@@ -34,6 +34,8 @@ static int give_back(const struct instance *in, struct adoption *adoption)
 	if (!err)
 		err = source_compile(&empty, &old, policy_exe_stat);
 	if (!err)
+		err = adopt_prepare(adoption, in);
+	if (!err)
 		err = force_flip(in, &empty, &old, &tables, &generation);
 	if (!err) {
 		err = adopt(adoption, in, empty.image->classes);
@@ -84,8 +86,8 @@ static void print_result(const struct options *options, bool was_installed,
 		json_add(o, "warnings", log_take("warning"));
 		json_print(o);
 	} else if (was_installed) {
-		printf("detached; %zu live sockets moved back to their own marks\n",
-		       adoption->moved);
+		printf("detached; %zu live socket%s moved back to the own marks\n", adoption->moved,
+		       plural(adoption->moved));
 	} else {
 		printf("instance '%s' is not installed: nothing to detach\n", options->instance);
 	}

@@ -4,6 +4,7 @@
  * what must be.
  */
 #include <errno.h>
+#include <net/if.h> /* before <linux/if.h>, which then leaves out what this defines */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,11 +91,13 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 	struct interface_walk *w = arg;
 	struct interface interface = {.ifindex = ifindex};
 	struct status *s = w->status;
+	char now[IF_NAMESIZE];
+	const char *name = if_indextoname(ifindex, now) ? now : note->name;
 	size_t i;
 
 	if (!note->tcx) {
 		s->clsact = true;
-		add_attached(s, "tc_egress (clsact)", note->name, NULL, "marks and meters packets",
+		add_attached(s, "tc_egress (clsact)", name, NULL, "marks and meters packets",
 			     filter_in_place(&s->in, ifindex, note));
 		return 0;
 	}
@@ -105,7 +108,7 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 		const struct link *link = &w->links->links[i];
 
 		if (link->kind == LINK_TCX && link->ifindex == ifindex)
-			add_attached(s, "tc_egress (tcx)", note->name, link, link->why, link->ok);
+			add_attached(s, "tc_egress (tcx)", name, link, link->why, link->ok);
 	}
 	return 0;
 }

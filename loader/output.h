@@ -23,6 +23,12 @@ void json_add_bool(struct json_object *o, const char *key, bool value);
 /* The end of a verb: a failure's messages under -j. Returns the exit status. */
 int finish(int err, bool json);
 
+/* "1 live socket", "2 live sockets": the noun's plural ending. */
+static inline const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 /* A table whose columns are as wide as their widest cell. Numbers go to the right. */
 #define TABLE_COLUMNS 16
 
