@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The socket's own marks: IP_TOS, IPV6_TCLASS, SO_PRIORITY, SO_MAX_PACING_RATE.
+ * Set on the socket they cost nothing per packet, reach what the kernel sends
+ * in the connection's name (TIME_WAIT ACKs) and are inherited by tunnels. What
+ * the socket had before is kept in its flow and given back when a class does
+ * not want the option any more.
+ *
+ * BPF hooks and the loader mark sockets by this one source. How an option is
+ * read and written is the includer's affair; before this file it declares
+ *
+ *	typedef ... hq_socket_ref;
+ *	static int hq_option_get(hq_socket_ref s, int level, int name, __s32 *value);
+ *	static int hq_option_set(hq_socket_ref s, int level, int name, __s32 value);
+ *
+ * both 0 or -errno, and has the constants of socket.h and in.h in sight.
+ */
+#ifndef HOSTQOS_MARKS_H
+#define HOSTQOS_MARKS_H
+
+#include "abi.h"
+#include "dscp.h"
+
+#define HQ_DSFIELD_MASK ((__s32)(0xff & ~HQ_ECN_MASK))
+
+/*
+ * Make one option `want` in the bits of `mask`, or give it back where !wanted.
+ * *was and *set are the flow's memory of it, `bit` says whether they are in
+ * use. An application's own later change becomes what is given back, and is
+ * not overwritten by it. 0 or -errno.
+ */
+static __always_inline int hq_mark_option(hq_socket_ref s, struct hq_saved *saved, __u32 bit,
+					  int level, int name, __s32 *was, __s32 *set, __s32 mask,
+					  int wanted, __s32 want)
+{
+	__s32 current = 0;
+	int err;
+
+	if (!wanted && !(saved->bits & bit))
+		return 0;
+	err = hq_option_get(s, level, name, &current);
+	if (err)
+		return err;
+	if (!(saved->bits & bit) || ((current ^ *set) & mask))
+		*was = current;
+	if (!wanted)
+		want = *was;
+	want = (current & ~mask) | (want & mask);
+	if (want != current)
+		err = hq_option_set(s, level, name, want);
+	if (err)
+		return err;
+	*set = want;
+	saved->bits = wanted ? saved->bits | bit : saved->bits & ~bit;
+	return 0;
+}
+
+/* IPv4's DS field, or that of an IPv6 socket for its IPv4 peers. */
+static __always_inline int hq_mark_tos(hq_socket_ref s, struct hq_saved *saved, __u8 dscp)
+{
+	return hq_mark_option(s, saved, HQ_SAVED_TOS, SOL_IP, IP_TOS, &saved->tos, &saved->set_tos,
+			      HQ_DSFIELD_MASK, dscp != HQ_KEEP, dscp << 2);
+}
+
+static __always_inline int hq_mark_tclass(hq_socket_ref s, struct hq_saved *saved, __u8 dscp)
+{
+	return hq_mark_option(s, saved, HQ_SAVED_TCLASS, SOL_IPV6, IPV6_TCLASS, &saved->tclass,
+			      &saved->set_tclass, HQ_DSFIELD_MASK, dscp != HQ_KEEP, dscp << 2);
+}
+
+/* 0, or -errno where the socket refused the DS field of its own family. */
+static __always_inline int hq_mark_dsfield(hq_socket_ref s, struct hq_flow *flow, __u8 dscp)
+{
+	int err4 = 0;
+
+	/* Where the kernel lets an IPv6 socket have no IP_TOS, tc egress marks. */
+	if (!(flow->bits & HQ_FLOW_IPV6_ONLY))
+		err4 = hq_mark_tos(s, &flow->saved, dscp);
+	return flow->family == AF_INET6 ? hq_mark_tclass(s, &flow->saved, dscp) : err4;
+}
+
+/*
+ * DS field and priority of a class; `dscp` is its dscp or its syn_ack. Setting
+ * IP_TOS changes sk_priority as a side effect (do_ip_setsockopt(),
+ * rt_tos2priority()); that is undone, or replaced by the class's own.
+ */
+static __always_inline int hq_mark(hq_socket_ref s, struct hq_flow *flow,
+				   const struct hq_class *class, __u8 dscp)
+{
+	struct hq_saved *saved = &flow->saved;
+	__s32 before = 0, after = 0;
+	int err;
+
+	if (dscp == HQ_KEEP && class->priority == HQ_KEEP && !saved->bits)
+		return 0;
+	err = hq_option_get(s, SOL_SOCKET, SO_PRIORITY, &before);
+	if (err)
+		return err;
+	err = hq_mark_dsfield(s, flow, dscp);
+	if (!hq_option_get(s, SOL_SOCKET, SO_PRIORITY, &after) && after != before)
+		hq_option_set(s, SOL_SOCKET, SO_PRIORITY, before);
+	hq_mark_option(s, saved, HQ_SAVED_PRIORITY, SOL_SOCKET, SO_PRIORITY, &saved->priority,
+		       &saved->set_priority, ~0, class->priority != HQ_KEEP, class->priority);
+	return err;
+}
+
+/* SO_MAX_PACING_RATE in bytes/s of payload; 0 gives the socket its own back. */
+static __always_inline int hq_mark_pacing(hq_socket_ref s, struct hq_saved *saved, __u32 rate)
+{
+	return hq_mark_option(s, saved, HQ_SAVED_PACING, SOL_SOCKET, SO_MAX_PACING_RATE,
+			      (__s32 *)&saved->pacing, (__s32 *)&saved->set_pacing, ~0, rate != 0,
+			      rate);
+}
+
+#endif
