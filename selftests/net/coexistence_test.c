@@ -3,6 +3,8 @@
  * Machines as they are: other installations, an operator's qdiscs, names with
  * dots, cgroups and mounts that go away.
  */
+#include <netinet/in.h>
+#include <netinet/ip.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -108,6 +110,35 @@ static void cgroup_that_went_away_is_noticed(void **state)
 	detach(tb);
 }
 
+/* A container's sockets are in a network namespace other than that of `apply`. */
+static void sockets_of_containers_get_their_own_back(void **state)
+{
+	struct testbed *tb = *state;
+	struct place inside = near_place(tb, "/app"), init;
+	int i, container = netns_new(), fd[4];
+
+	inside.netns = container;
+	init = (struct place){.netns = container};
+	run(tb, &init, "ip link set lo up");
+	fd[0] = tcp_listener(&inside, "127.0.0.1", 7000);
+	apply(tb, policy);
+	fd[1] = tcp_listener(&inside, "127.0.0.1", 7001);
+	fd[2] = tcp_client(&inside, "127.0.0.1", 7001);
+	fd[3] = udp_socket(&inside, "127.0.0.1");
+	connect_to(fd[3], "127.0.0.1", 7002);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(get_option(fd[i], IPPROTO_IP, IP_TOS), EF << 2);
+	apply(tb, "classes: { voice: { dscp: AF21, cgroup: @/app } }\n");
+	for (i = 0; i < 4; i++)
+		assert_int_equal(get_option(fd[i], IPPROTO_IP, IP_TOS), AF21 << 2);
+	detach(tb);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(get_option(fd[i], IPPROTO_IP, IP_TOS), 0);
+		close(fd[i]);
+	}
+	close(container);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +146,7 @@ int main(int argc, char **argv)
 		NET_TEST(clsact_of_the_operator_stays),
 		NET_TEST(interface_names_may_have_dots),
 		NET_TEST(bpffs_is_mounted_where_it_is_not),
+		NET_TEST(sockets_of_containers_get_their_own_back),
 		NET_TEST(cgroup_that_went_away_is_noticed),
 	};
 

@@ -150,6 +150,28 @@ static void written_rules_then_the_deepest_cgroup_then_default(void **state)
 		  {.cgroup = "/a", .to_port = 7002, .dscp = 32}, {.cgroup = "/x", .dscp = 0});
 }
 
+/* `default` is for what is governed and matches nothing, not for all that leaves the host. */
+static void default_class_takes_the_rest(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place outside = near_place(tb, NULL);
+	int fd;
+
+	probe_all(tb,
+		  "classes: { default: { dscp: CS1 }, hit: { dscp: EF } }\n"
+		  "rules: [{ match: { remote_port: 7001 }, class: hit }]\n",
+		  {.dscp = 8}, {.protocol = IPPROTO_TCP, .dscp = 8}, {.to_port = 7001, .dscp = EF},
+		  {.to = FAR6, .dscp = 8});
+	fd = udp_socket(&outside, FAR4);
+	capture_clear(c);
+	assert_int_equal(send_to(fd, FAR4, 7000, 100), 0);
+	assert_int_equal(send_to(fd, FAR4, 7001, 100), 0);
+	await_packets(c, FLOW(.protocol = IPPROTO_UDP), 2);
+	judge(c, FLOW(.protocol = IPPROTO_UDP), 0, 2);
+	close(fd);
+}
+
 static void user_and_group(void **state)
 {
 	probe_all(*state, RULE("user: nobody"), {.uid = NOBODY, .dscp = EF}, {.dscp = 0});
@@ -358,6 +380,7 @@ int main(int argc, char **argv)
 		NET_TEST(cgroup_glob),
 		NET_TEST(systemd_unit),
 		NET_TEST(written_rules_then_the_deepest_cgroup_then_default),
+		NET_TEST(default_class_takes_the_rest),
 		NET_TEST(user_and_group),
 		NET_TEST(family),
 		NET_TEST(protocol_and_type),
