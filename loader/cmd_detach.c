@@ -86,7 +86,7 @@ static void print_result(const struct options *options, bool was_installed,
 		json_add(o, "warnings", log_take("warning"));
 		json_print(o);
 	} else if (was_installed) {
-		printf("detached; %zu live socket%s moved back to the own marks\n", adoption->moved,
+		printf("detached; own marks given back to %zu live socket%s\n", adoption->moved,
 		       plural(adoption->moved));
 	} else {
 		printf("instance '%s' is not installed: nothing to detach\n", options->instance);
