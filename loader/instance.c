@@ -127,11 +127,6 @@ void instance_close(struct instance *in)
 	in->lock = -1;
 }
 
-bool instance_exists(const struct instance *in)
-{
-	return access(in->dir, F_OK) == 0;
-}
-
 /* Open what may be missing; *missing notes that it was. */
 static int open_pin(const struct instance *in, const char *name, int *fd, bool *missing)
 {

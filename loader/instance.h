@@ -72,9 +72,6 @@ int instance_remove(struct instance *in);
 /* Remove a directory and the pins in it; none there is no error. 0 or -errno, reported. */
 int remove_directory(const char *dir);
 
-/* Is there anything at all where the instance's directory would be? */
-bool instance_exists(const struct instance *in);
-
 /* The one element of `active` and of `install`. 0 or -errno. */
 int instance_generation(const struct instance *in, __u32 *generation);
 int instance_install(const struct instance *in, struct hq_install *install);
