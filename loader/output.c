@@ -97,7 +97,7 @@ static void print_row(const struct text_table *t, char **row, const int *widths)
 	putchar('\n');
 }
 
-void text_table_free(struct text_table *t)
+static void text_table_free(struct text_table *t)
 {
 	size_t i;
 

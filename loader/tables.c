@@ -42,7 +42,7 @@ static const struct shape {
 			    sizeof(struct hq_prefix_key), sizeof(__u32), "hq_prefix_key", "__u32"},
 };
 
-const char *table_name(enum table table)
+static const char *table_name(enum table table)
 {
 	return shapes[table].name;
 }

@@ -31,7 +31,6 @@ struct tables {
 	int fd[NTABLES];
 };
 
-const char *table_name(enum table table);	/* "rules" */
 const char *table_outer_name(enum table table); /* "policy_rules" */
 
 /*
