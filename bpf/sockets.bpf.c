@@ -291,21 +291,13 @@ int flow_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
-/* An open file as sock_create will see it as an executable. For the loader. */
-struct exe_file {
-	__u32 pid;
-	__s32 fd;
-	__u32 device;
-	__u32 pad;
-	__u64 inode;
-};
-
+/* An open file as sock_create would see it as an executable. For the loader. */
 SEC("iter/task_file")
 int exe_files(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct exe_file record = {};
+	struct hq_exe_file record = {};
 
 	if (!task || !file || (file->f_inode->i_mode & S_IFMT) != S_IFREG)
 		return 0;

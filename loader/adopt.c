@@ -72,7 +72,10 @@ static void tell(struct adoption *result, const struct hq_socket *s)
 		result->moved++;
 }
 
-/* Sockets of other protocols than TCP: classified by the iterator, marked here. */
+/*
+ * Sockets of other protocols than TCP: classified by the iterator, marked here.
+ * What a rule would refuse now lives on in the class default.
+ */
 static void mark_held(struct adoption *result, const struct instance *in,
 		      const struct hq_class *classes, const struct sockets *held)
 {
@@ -85,10 +88,7 @@ static void mark_held(struct adoption *result, const struct instance *in,
 		if (s->flow.protocol == IPPROTO_TCP || !first_of_socket(held, i))
 			continue;
 		tell(result, s);
-		/* What would be refused is left as it is. */
-		err = is_refused(&s->flow.decision)
-			      ? 0
-			      : socket_mark(in, s, &classes[s->flow.decision.class]);
+		err = socket_mark(in, s, &classes[s->flow.decision.class]);
 		if (err)
 			tell_refused(result, s, err);
 	}

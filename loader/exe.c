@@ -9,15 +9,6 @@
 #include "exe.h"
 #include "sockets.h"
 
-/* What bpf/sockets.bpf.c:exe_files writes. */
-struct exe_file {
-	__u32 pid;
-	__s32 fd;
-	__u32 device;
-	__u32 pad;
-	__u64 inode;
-};
-
 /* policy_exe_fn has no argument for it. */
 static int exe_program = -1;
 
@@ -44,7 +35,7 @@ static int own_files(void **records, size_t *length)
 int exe_resolve(const char *path, __u32 *device, __u64 *inode)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct exe_file *files;
+	struct hq_exe_file *files;
 	size_t length, i;
 	void *records;
 	int err;

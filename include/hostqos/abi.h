@@ -262,6 +262,15 @@ struct hq_socket {
 	struct hq_flow flow;
 };
 
+/* What `exe_files` writes of each open file: its executable's identity, were it run. */
+struct hq_exe_file {
+	__u32 pid; /* of a process that has it open, and its descriptor */
+	__s32 fd;
+	__u32 device; /* kernel's dev_t, as hq_identity.exe_device */
+	__u32 pad;
+	__u64 inode;
+};
+
 /* `interfaces`: where tc egress is attached, by ifindex. For the loader. */
 struct hq_interface {
 	__u32 tcx;	   /* 1: a pinned tcx link, 0: a clsact filter */
