@@ -245,7 +245,7 @@ static void multicast(void **state)
 		  {.to = FAR4, .dscp = EF});
 }
 
-static void not(void **state)
+static void negation(void **state)
 {
 	probe_all(*state, RULE("cgroup: @/app, not: { remote: " FAR4_B " }"),
 		  {.to = FAR4, .dscp = EF}, {.to = FAR4_B, .dscp = 0}, {.to = FAR6, .dscp = EF},
