@@ -387,7 +387,7 @@ int main(int argc, char **argv)
 		NET_TEST(addresses),
 		NET_TEST(ports),
 		NET_TEST(multicast),
-		NET_TEST(not ),
+		NET_TEST(negation),
 		NET_TEST(direction),
 		NET_TEST(inbound_dscp_of_the_syn),
 		NET_TEST(inbound_dscp_of_the_latest_datagram),
