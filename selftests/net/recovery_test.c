@@ -225,10 +225,13 @@ static void two_applies_at_once_do_not_mix(void **state)
 	close(fd);
 }
 
+static const char no_such_cgroup[] = "hostqos: 1\n"
+				     "attach: { cgroup: @/missing, interfaces: [near0] }\n"
+				     "classes: { voice: { dscp: AF21 } }\n";
+
 static const char *const bad_policies[] = {
 	"classes: { voice: { dscp: XX } }\n",
-	"hostqos: 1\nattach: { cgroup: @/missing, interfaces: [near0] }\n"
-	"classes: { voice: { dscp: AF21 } }\n",
+	no_such_cgroup,
 	"rules: [{ match: { protocol: tcp }, class: nowhere }]\n",
 };
 
