@@ -114,7 +114,7 @@ static void kill_after(struct process *p, double seconds)
 	process_wait(p);
 }
 
-#define MOMENTS 16
+#define MOMENTS 10
 
 /* The old or the new policy is in force, whole, and the next command works. */
 static void killed_reload_leaves_the_old_or_the_new_policy(void **state)
