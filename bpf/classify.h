@@ -64,36 +64,46 @@ static __always_inline struct hq_decision flow_load_decision(const struct hq_flo
 	return u.decision;
 }
 
+static __always_inline void count_refused(struct hq_decision decision)
+{
+	struct hq_class_counters *c = class_counters_of(decision.class);
+	struct hq_rule_counters *r = rule_counters_of(decision);
+
+	if (c)
+		c->refused++;
+	if (r)
+		r->refused++;
+}
+
+static __always_inline void count_flow(struct hq_decision decision)
+{
+	struct hq_class_counters *c = class_counters_of(decision.class);
+	struct hq_rule_counters *r = rule_counters_of(decision);
+
+	if (c)
+		c->flows++;
+	if (r)
+		r->flows++;
+}
+
 /*
- * A later policy's answer for a socket that lives: a refusal does not cut what
+ * Keep a decision on the socket; a socket that comes into another class, or
+ * into its first, is counted there. A later policy's refusal does not cut what
  * goes on already, it only leaves it without a class.
  */
-static __always_inline void flow_redecide(struct hq_flow *flow, struct hq_decision decision)
+static __always_inline void flow_settle(struct hq_flow *flow, struct hq_decision decision)
 {
 	struct hq_decision before = flow_load_decision(flow);
+	int decided = before.generation && !before.provisional;
 
 	if (!decision.refuse)
 		flow->bits &= ~HQ_FLOW_KEPT;
-	else if (before.generation != decision.generation && !before.refuse)
+	else if (before.generation && before.generation != decision.generation && !before.refuse)
 		flow->bits |= HQ_FLOW_KEPT;
 	flow_store_decision(flow, decision);
-}
-
-static __always_inline void count_decision(struct hq_decision decision, int refused)
-{
-	struct hq_class_counters *c = class_counters_of(decision.class);
-	const struct hq_rule *rule = policy_rule_of(decision.generation, decision.rule);
-	struct hq_rule_counters *r;
-	__u32 index;
-
-	if (c)
-		refused ? c->refused++ : c->flows++;
-	if (!rule)
-		return;
-	index = rule->counter;
-	r = bpf_map_lookup_elem(&rule_counters, &index);
-	if (r)
-		refused ? r->refused++ : r->flows++;
+	if (!decision.refuse && !decision.provisional &&
+	    (!decided || before.class != decision.class))
+		count_flow(decision);
 }
 
 static __always_inline void set_mapped(__u8 address[16], __be32 ip4)

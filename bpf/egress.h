@@ -51,6 +51,7 @@ struct {
 /* A packet on its way through the program. */
 struct packet {
 	struct network net;
+	struct hq_flow *flow; /* of its socket, or of its listener */
 	struct hq_decision decision;
 	__u32 generation;
 	__u32 syn_ack;	/* 1: bears the class's syn_ack DSCP */
@@ -101,6 +102,23 @@ static __always_inline enum colour colour_of(const struct packet *p, const struc
 	return fate ? fate->colour : colour;
 }
 
+/*
+ * What a class that keeps marks leaves on the packet: its own DSCP, but not
+ * one that hostqos put on the socket for another of its peers.
+ */
+static __always_inline __u8 kept_dscp(const struct packet *p)
+{
+	const struct hq_saved *saved = &p->flow->saved;
+	__u8 dscp = hq_dscp(p->net.dsfield);
+
+	if (p->net.family == 4 && (saved->bits & HQ_SAVED_TOS) && dscp == hq_dscp(saved->set_tos))
+		return hq_dscp(saved->tos);
+	if (p->net.family == 6 && (saved->bits & HQ_SAVED_TCLASS) &&
+	    dscp == hq_dscp(saved->set_tclass))
+		return hq_dscp(saved->tclass);
+	return dscp;
+}
+
 /* Meter, count, mark. Returns the verdict for tc. */
 static __always_inline int condition(struct __sk_buff *skb, const struct packet *p)
 {
@@ -130,7 +148,9 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 	skb->tc_index = metered_mark;
 	if (class->priority != HQ_KEEP)
 		skb->priority = class->priority;
-	if (dscp == HQ_KEEP || dscp == hq_dscp(p->net.dsfield))
+	if (dscp == HQ_KEEP)
+		dscp = kept_dscp(p);
+	if (dscp == hq_dscp(p->net.dsfield))
 		return PASS_ON;
 	if (rewrite_dscp(skb, &p->net, dscp))
 		fault(HQ_FAULT_REWRITE);
@@ -171,8 +191,7 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 			key, peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
 	}
 	decision = decide(flow, key, p->generation);
-	flow_redecide(flow, decision);
-	count_decision(decision, decision.refuse);
+	flow_settle(flow, decision);
 	return decision;
 }
 
@@ -194,16 +213,32 @@ static __always_inline int goes_to_peer(const struct hq_flow *flow, struct bpf_s
 	return same_address(remote, t->key.remote);
 }
 
+/*
+ * Is this the socket's own datagram, and not a tunnel's packet around it? Raw
+ * sockets may write any header (IP_HDRINCL).
+ */
+static __always_inline int is_own_datagram(const struct hq_flow *flow, struct bpf_sock *sk,
+					   const struct transport *t)
+{
+	if (flow->type == SOCK_RAW)
+		return 1;
+	if (t->protocol != flow->protocol)
+		return 0;
+	return !t->first || !has_ports(t->protocol) || !sk->src_port ||
+	       t->key.local_port == sk->src_port;
+}
+
 /* 1 where the packet has a class, in p->decision. */
 static __always_inline int classify_sent(struct __sk_buff *skb, struct bpf_sock *sk,
 					 struct hq_flow *flow, struct packet *p)
 {
+	p->flow = flow;
 	if (flow->protocol != IPPROTO_TCP) {
 		if (parse_transport(skb, &p->net, &p->transport, 0)) {
 			fault(HQ_FAULT_PARSE);
 			return 0;
 		}
-		p->datagram = p->transport.protocol == flow->protocol;
+		p->datagram = is_own_datagram(flow, sk, &p->transport);
 		if (p->datagram && !goes_to_peer(flow, sk, &p->transport)) {
 			p->decision = decide_datagram(skb, flow, p);
 			return 1;
@@ -240,6 +275,7 @@ static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet
 	key_set_inbound_dscp(key, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
 	p->decision = decide(flow, key, p->generation);
 	p->syn_ack = 1;
+	p->flow = flow;
 	return 1;
 }
 
@@ -277,8 +313,10 @@ static __noinline int classify_reset(struct __sk_buff *skb, struct packet *p)
 	sk = bpf_sk_fullsock(found);
 	if (sk && sk->state != TCP_LISTEN)
 		flow = flow_of(sk);
-	if (flow)
+	if (flow) {
 		p->decision = flow_load_decision(flow);
+		p->flow = flow;
+	}
 	bpf_sk_release(found);
 	return flow && p->decision.generation == p->generation;
 }
@@ -324,7 +362,7 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 	if (!classify_packet(skb, &p))
 		return PASS_ON;
 	if (p.decision.refuse && !p.decision.provisional) {
-		count_decision(p.decision, 1);
+		count_refused(p.decision);
 		return TC_ACT_SHOT;
 	}
 	return condition(skb, &p);

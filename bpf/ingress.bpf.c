@@ -20,7 +20,7 @@ static __always_inline int on_syn(struct hq_flow *flow, const struct network *n,
 	decision = decide(flow, &t->key, generation);
 	if (!decision.refuse || decision.provisional)
 		return 1;
-	count_decision(decision, 1);
+	count_refused(decision);
 	return 0;
 }
 
@@ -29,6 +29,7 @@ static __always_inline void on_datagram(struct __sk_buff *skb, struct hq_flow *f
 					const struct network *n, const struct transport *t)
 {
 	__u8 dscp = hq_dscp(n->dsfield), *known;
+	struct hq_decision again;
 	struct peer_key peer;
 
 	peer_key_init(&peer, bpf_get_socket_cookie(skb), t->key.remote, t->key.remote_port);
@@ -36,7 +37,9 @@ static __always_inline void on_datagram(struct __sk_buff *skb, struct hq_flow *f
 	if (known && *known == dscp)
 		return;
 	bpf_map_update_elem(&peers, &peer, &dscp, BPF_ANY);
-	flow_store_decision(flow, (struct hq_decision){.class = flow->decision.class});
+	again = flow_load_decision(flow);
+	again.provisional = 1;
+	flow_store_decision(flow, again);
 }
 
 static __always_inline int is_syn(struct __sk_buff *skb, const struct transport *t)

@@ -80,12 +80,9 @@ static __always_inline void mark_syns(void *ctx, struct hq_flow *flow, int wante
 /* A hook's end: keep the decision on the socket, and mark the socket by it. */
 static __always_inline void settle(void *ctx, struct hq_flow *flow, struct hq_decision decision)
 {
-	flow_store_decision(flow, decision);
-	if (decision.refuse)
-		return;
-	if (!decision.provisional)
-		count_decision(decision, 0);
-	mark_socket(ctx, flow, decision);
+	flow_settle(flow, decision);
+	if (!decision.refuse)
+		mark_socket(ctx, flow, decision);
 }
 
 #endif

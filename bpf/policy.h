@@ -55,6 +55,17 @@ static __always_inline const struct hq_rule *policy_rule_of(__u32 generation, __
 	return inner ? bpf_map_lookup_elem(inner, &index) : NULL;
 }
 
+static __always_inline struct hq_rule_counters *rule_counters_of(struct hq_decision decision)
+{
+	const struct hq_rule *rule = policy_rule_of(decision.generation, decision.rule);
+	__u32 index;
+
+	if (!rule)
+		return NULL;
+	index = rule->counter;
+	return bpf_map_lookup_elem(&rule_counters, &index);
+}
+
 static __always_inline struct hq_class_counters *class_counters_of(__u32 id)
 {
 	return bpf_map_lookup_elem(&class_counters, &id);

@@ -49,10 +49,10 @@ int sock_create(struct bpf_sock *ctx)
 	}
 	decision = decide(flow, &key, generation);
 	if (decision.refuse && !decision.provisional) {
-		count_decision(decision, 1);
+		count_refused(decision);
 		return 0;
 	}
-	flow_store_decision(flow, decision);
+	flow_settle(flow, decision);
 	if (!decision.refuse)
 		set_priority(ctx, flow, decision);
 	return 1;

@@ -133,9 +133,7 @@ static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const
 
 	key_from_kernel_sock(&key, flow, sk);
 	after = decide(flow, &key, generation);
-	flow_redecide(flow, after);
-	if (!after.provisional && before.class != after.class)
-		count_decision(after, 0);
+	flow_settle(flow, after);
 	return before;
 }
 
@@ -187,6 +185,13 @@ static __always_inline struct hq_flow *adopt_by_holder(struct sock *sk, struct t
 	return flow;
 }
 
+/* A socket that is bound but neither listens nor connects is in no hash that iter/tcp walks. */
+static __always_inline int is_hashed_tcp(const struct hq_flow *flow, const struct sock *sk)
+{
+	return flow->protocol == IPPROTO_TCP &&
+	       BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE;
+}
+
 SEC("iter/task_file")
 int process_sockets(struct bpf_iter__task_file *ctx)
 {
@@ -214,9 +219,9 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	flow = adopt_by_holder(sk, task);
 	if (!flow)
 		return 0;
-	/* TCP is left for tcp_sockets, which sees all of it and can mark it. */
-	before = flow->protocol == IPPROTO_TCP ? flow_load_decision(flow)
-					       : reclassify(flow, sk, generation);
+	/* Hashed TCP sockets are left for tcp_sockets, which sees all of them and can mark them. */
+	before = is_hashed_tcp(flow, sk) ? flow_load_decision(flow)
+					 : reclassify(flow, sk, generation);
 	write_record(ctx->meta->seq, sk, flow, task->tgid, ctx->fd, 0, before);
 	return 0;
 }

@@ -32,7 +32,7 @@ static __always_inline void pace(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 	struct hq_decision decision = flow_load_decision(flow);
 	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
 
-	if (class && class->pace)
+	if (class)
 		mark_pacing(ctx, flow, class, ctx->mss_cache, wire_overhead(key->family));
 }
 
@@ -55,13 +55,14 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow 
 	settle(ctx, flow, decide(flow, key, generation));
 }
 
-/* The socket begins as its listener's copy (BPF_F_CLONE). */
+/* The socket begins as its listener's copy (BPF_F_CLONE), but it is another flow. */
 static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 				      struct flow_key *key, __u32 generation)
 {
 	flow->bits = (flow->bits & ~HQ_FLOW_LISTENER) | HQ_FLOW_CONNECTED;
 	flow->saved.bits &= ~HQ_SAVED_SYN;
 	flow->inbound_dscp = syn_dscp(ctx);
+	flow_store_decision(flow, (struct hq_decision){});
 	key_set_inbound_dscp(key, flow->inbound_dscp);
 	settle(ctx, flow, decide(flow, key, generation));
 	pace(ctx, flow, key);

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
@@ -72,8 +74,14 @@ static void tell(struct adoption *result, const struct hq_socket *s)
 		result->moved++;
 }
 
+/* The iterator over TCP sockets sees it: it is not merely bound. */
+static bool is_hashed_tcp(const struct hq_socket *s)
+{
+	return s->flow.protocol == IPPROTO_TCP && s->state != TCP_CLOSE;
+}
+
 /*
- * Sockets of other protocols than TCP: classified by the iterator, marked here.
+ * Sockets that iter/tcp does not see: classified by process_sockets, marked here.
  * What a rule would refuse now lives on in the class default.
  */
 static void mark_held(struct adoption *result, const struct instance *in,
@@ -85,7 +93,7 @@ static void mark_held(struct adoption *result, const struct instance *in,
 	for (i = 0; i < held->count; i++) {
 		const struct hq_socket *s = &held->list[i];
 
-		if (s->flow.protocol == IPPROTO_TCP || !first_of_socket(held, i))
+		if (is_hashed_tcp(s) || !first_of_socket(held, i))
 			continue;
 		tell(result, s);
 		err = socket_mark(in, s, &classes[s->flow.decision.class]);
@@ -114,50 +122,55 @@ static int mark_tcp(struct adoption *result, const struct instance *in)
 	return 0;
 }
 
-/* The same in the network namespace of another process. */
-static int mark_tcp_of(struct adoption *result, const struct instance *in, __u32 pid)
+/*
+ * The same in the network namespace of a socket, which need not be that of the
+ * process that holds it. -ENOENT if the socket is gone.
+ */
+static int mark_tcp_beside(struct adoption *result, const struct instance *in,
+			   const struct hq_socket *s)
 {
 	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	int process = syscall(SYS_pidfd_open, pid, 0);
-	int err = 0;
+	int fd = socket_borrow(s), netns = fd < 0 ? -1 : ioctl(fd, SIOCGSKNS);
+	int err = -ENOENT;
 
-	/* A process that has ended holds no sockets. */
-	if (own >= 0 && process >= 0 && !setns(process, CLONE_NEWNET)) {
+	if (own >= 0 && netns >= 0 && !setns(netns, CLONE_NEWNET)) {
 		err = mark_tcp(result, in);
 		if (setns(own, CLONE_NEWNET))
 			err = log_error(-errno, "cannot return to the own network namespace");
 	}
+	if (netns >= 0)
+		close(netns);
+	if (fd >= 0)
+		close(fd);
 	if (own >= 0)
 		close(own);
-	if (process >= 0)
-		close(process);
 	return err;
-}
-
-static bool is_foreign_tcp(const struct hq_socket *s, __u32 own)
-{
-	return s->flow.protocol == IPPROTO_TCP && s->netns != own;
 }
 
 /* Each network namespace in which some process holds a TCP socket, once. */
 static int mark_tcp_elsewhere(struct adoption *result, const struct instance *in,
 			      const struct sockets *held)
 {
-	__u32 own = own_netns();
-	size_t i, j;
+	__u32 own = own_netns(), *done = calloc(held->count + 1, sizeof(*done));
+	size_t i, j, n = 0;
 	int err = 0;
 
+	if (!done)
+		return -ENOMEM;
 	for (i = 0; i < held->count && !err; i++) {
 		const struct hq_socket *s = &held->list[i];
 
-		if (!is_foreign_tcp(s, own))
+		for (j = 0; j < n && done[j] != s->netns; j++)
+			;
+		if (j < n || s->netns == own || !is_hashed_tcp(s))
 			continue;
-		for (j = 0; j < i; j++)
-			if (is_foreign_tcp(&held->list[j], own) && held->list[j].netns == s->netns)
-				break;
-		if (j == i)
-			err = mark_tcp_of(result, in, s->pid);
+		err = mark_tcp_beside(result, in, s);
+		if (err == -ENOENT) /* gone: another socket may lead there */
+			err = 0;
+		else
+			done[n++] = s->netns;
 	}
+	free(done);
 	return err;
 }
 

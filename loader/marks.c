@@ -31,8 +31,7 @@ static int hq_option_set(hq_socket_ref fd, int level, int name, __s32 value)
 
 #include <hostqos/marks.h>
 
-/* A descriptor of our own of the socket, if it still is the one that the record tells of. */
-static int borrow(const struct hq_socket *s)
+int socket_borrow(const struct hq_socket *s)
 {
 	int process, fd, err;
 	__u64 cookie = 0;
@@ -59,7 +58,7 @@ int socket_mark(const struct instance *in, const struct hq_socket *s, const stru
 
 	if (class->dscp == HQ_KEEP && class->priority == HQ_KEEP && !s->flow.saved.bits)
 		return 0;
-	fd = borrow(s);
+	fd = socket_borrow(s);
 	/* It, or its process, is gone: nothing is left to mark. */
 	if (fd == -ESRCH || fd == -EBADF || fd == -ESTALE)
 		return 0;

@@ -38,6 +38,9 @@ const char *protocol_text(__u8 protocol);
 /* "established", ... of TCP; "" where the state says nothing. */
 const char *state_text(const struct hq_socket *s);
 
+/* A descriptor of our own of the socket, if it still is the one that the record tells of. */
+int socket_borrow(const struct hq_socket *s);
+
 /*
  * Give the socket the marks of its class, or its own back where the class
  * leaves them alone; the memory of what it had is in its flow. For sockets that

@@ -2,9 +2,10 @@
 /*
  * The token bucket, kept as one time instead of tokens and a clock.
  *
- * The theoretical arrival time (TAT) is when the bucket will be full again; it
- * is the only state, so one compare-and-swap charges a packet. With depth D
- * (the burst's cost) and a packet of cost C, all in ticks:
+ * The theoretical arrival time (TAT) is when the bucket is empty: at `now` it
+ * holds now - TAT, at most D. It is the only state, so one compare-and-swap
+ * charges a packet. With depth D (the burst's cost) and a packet of cost C, all
+ * in ticks:
  *
  *	start = max(TAT, now - D)
  *	conforms if start + min(C, D) <= now

@@ -144,7 +144,7 @@ static void meters_cost_what_the_rate_says(void **state)
 			assert_true(cost >= exact * 0.99999 - 1);
 		}
 		assert_int_equal(m->depth, hq_cost(m, m->burst));
-		assert_true(m->burst >= 24576);
+		assert_true(m->burst >= 32768);
 		image_free(image);
 	}
 }
