@@ -155,6 +155,30 @@ struct bounds {
 	double rate, most, most_in_first_second;
 };
 
+static const struct bounds fast = {RATE, 1.01, 1.1}, slow = {2 * MBIT, 1.05, 1.2};
+
+/* A stall of the machine takes from what arrives, and adds nothing: three times it may try. */
+static void expect_rate(struct capture *c, int sender, int receiver, const struct flow *data,
+			const struct bounds *b)
+{
+	double first_second, rate;
+	int attempt;
+
+	for (attempt = 0; attempt < 3; attempt++) {
+		capture_clear(c);
+		tcp_fill(sender, receiver, SECONDS + 0.2);
+		first_second = flow_rate(c, data, 0, 1);
+		rate = flow_rate(c, data, 0, SECONDS);
+		print_message("%.3f mbit, in the first second %.3f\n", rate / MBIT,
+			      first_second / MBIT);
+		assert_true(rate <= b->most * b->rate);
+		assert_true(first_second <= b->most_in_first_second * b->rate);
+		if (rate >= 0.90 * b->rate)
+			return;
+	}
+	fail_msg("less than 90 percent of %.0f mbit", b->rate / MBIT);
+}
+
 static void one_tcp_flow(struct testbed *tb, const char *address, int port, const char *algorithm,
 			 const struct bounds *b)
 {
@@ -172,10 +196,8 @@ static void one_tcp_flow(struct testbed *tb, const char *address, int port, cons
 	}
 	connect_to(client, address, port);
 	server = accept_from(listener);
-	tcp_fill(client, server, SECONDS + 0.2);
 	print_message("%s to %s\n", algorithm, address);
-	assert_rate(flow_rate(c, &data, 0, SECONDS), 0.90 * b->rate, b->most * b->rate);
-	assert_rate(flow_rate(c, &data, 0, 1), 0, b->most_in_first_second * b->rate);
+	expect_rate(c, client, server, &data, b);
 	judge(c, FLOW(.to_port = port), AF21, 10);
 	close_with_reset(server);
 out:
@@ -188,15 +210,14 @@ static const char *const algorithms[] = {"cubic", "bbr"};
 /* Without `burst`: the default must suit a TCP flow at this rate. */
 static void one_tcp_flow_gets_its_rate(void **state)
 {
-	static const struct bounds bounds = {RATE, 1.01, 1.1};
 	struct testbed *tb = *state;
 	size_t i;
 
 	netns_no_segmentation(tb->near, NEAR_IF);
 	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
 	for (i = 0; i < 2; i++) {
-		one_tcp_flow(tb, FAR4, 7000 + i, algorithms[i], &bounds);
-		one_tcp_flow(tb, FAR6, 8000 + i, algorithms[i], &bounds);
+		one_tcp_flow(tb, FAR4, 7000 + i, algorithms[i], &fast);
+		one_tcp_flow(tb, FAR6, 8000 + i, algorithms[i], &fast);
 	}
 }
 
@@ -206,13 +227,12 @@ static void one_tcp_flow_gets_its_rate(void **state)
  */
 static void slow_class_does_not_starve_a_tcp_flow(void **state)
 {
-	static const struct bounds bounds = {2 * MBIT, 1.05, 1.2};
 	struct testbed *tb = *state;
 	size_t i;
 
 	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 2mbit } } }\n");
 	for (i = 0; i < 2; i++)
-		one_tcp_flow(tb, FAR4, 7000 + i, algorithms[i], &bounds);
+		one_tcp_flow(tb, FAR4, 7000 + i, algorithms[i], &slow);
 }
 
 /* An accepted connection is paced as well: a server's answer is most of its traffic. */
@@ -227,9 +247,7 @@ static void one_accepted_tcp_flow_gets_its_rate(void **state)
 	netns_no_segmentation(tb->near, NEAR_IF);
 	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
 	tcp = tcp_connection(&far, &near, NEAR4, 7000);
-	tcp_fill(tcp.server, tcp.client, SECONDS + 0.2);
-	assert_rate(flow_rate(c, &data, 0, SECONDS), 0.90 * RATE, 1.01 * RATE);
-	assert_rate(flow_rate(c, &data, 0, 1), 0, 1.1 * RATE);
+	expect_rate(c, tcp.server, tcp.client, &data, &fast);
 	close_with_reset(tcp.client);
 	close(tcp.server);
 	close(tcp.listener);
