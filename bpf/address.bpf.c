@@ -114,7 +114,7 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, int v6)
 	if (!flow || !generation)
 		return 1;
 	key_from_destination(&key, ctx, flow, v6, 0);
-	return !refused(decide(flow, &key, generation));
+	return flow_is_kept(flow, generation) || !refused(decide(flow, &key, generation));
 }
 
 #define ADDRESS_HOOK(name, body, v6)                                                               \

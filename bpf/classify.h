@@ -106,6 +106,15 @@ static __always_inline void flow_settle(struct hq_flow *flow, struct hq_decision
 		count_flow(decision);
 }
 
+/* Does the socket live on although the policy refuses its like? Also before any pass told it so. */
+static __always_inline int flow_is_kept(const struct hq_flow *flow, __u32 generation)
+{
+	struct hq_decision known = flow_load_decision(flow);
+
+	return (flow->bits & HQ_FLOW_KEPT) ||
+	       (known.generation && known.generation != generation && !known.refuse);
+}
+
 static __always_inline void set_mapped(__u8 address[16], __be32 ip4)
 {
 	__u32 *w = (__u32 *)address;

@@ -241,6 +241,8 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct bpf_sock 
 		p->datagram = is_own_datagram(flow, sk, &p->transport);
 		if (p->datagram && !goes_to_peer(flow, sk, &p->transport)) {
 			p->decision = decide_datagram(skb, flow, p);
+			if (p->decision.refuse && flow_is_kept(flow, p->generation))
+				p->decision.refuse = 0;
 			return 1;
 		}
 	}

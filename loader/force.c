@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <hostqos/bucket.h>
 
 #include "cgroups.h"
 #include "egress.h"
@@ -54,6 +56,34 @@ static int clear_new_classes(const struct instance *in, const struct hq_image *i
 	return err;
 }
 
+/* A class that stays keeps what its bucket holds or owes, in bytes. */
+static int convert_buckets(const struct instance *in, const struct hq_image *image,
+			   const struct in_force *old)
+{
+	struct hq_bucket bucket;
+	struct timespec clock;
+	__u32 id;
+
+	if (!old->generation)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &clock); /* bpf_ktime_get_ns()'s */
+	for (id = 0; id < HQ_MAX_CLASSES; id++) {
+		const struct hq_meter *from = &old->classes[id].egress;
+		const struct hq_meter *to = &image->classes[id].egress;
+
+		if (!from->rate || !to->rate || from->rate == to->rate)
+			continue;
+		if (bpf_map_lookup_elem(in->map[MAP_BUCKETS], &id, &bucket))
+			return -errno;
+		bucket.tat = hq_bucket_convert(
+			bucket.tat, hq_ticks(clock.tv_sec * 1000000000ULL + clock.tv_nsec), from,
+			to);
+		if (bpf_map_update_elem(in->map[MAP_BUCKETS], &id, &bucket, BPF_ANY))
+			return -errno;
+	}
+	return 0;
+}
+
 static int clear_new_rules(const struct instance *in, const struct hq_image *image,
 			   const struct in_force *old)
 {
@@ -91,6 +121,8 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 	if (err)
 		return err;
 	err = tables_publish(in, tables, next.generation & 1);
+	if (!err && convert_buckets(in, s->image, old))
+		err = log_error(-errno, "cannot carry the buckets over");
 	if (!err && bpf_map_update_elem(in->map[MAP_ACTIVE], &zero, &next, BPF_ANY))
 		err = log_error(-errno, "cannot put the policy in force");
 	if (err) {

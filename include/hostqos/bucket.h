@@ -52,4 +52,21 @@ static inline int hq_bucket_step(__u64 tat, __u64 now, __u64 cost, __u64 depth, 
 	return 1;
 }
 
+/*
+ * The TAT that holds as many bytes, or owes as many, at another meter's rate:
+ * times of the old one would be a debt of minutes at a slow rate, of nothing at
+ * a fast one. Both meters have a rate. User space only: 128 bits.
+ */
+#ifndef __bpf__
+static inline __u64 hq_bucket_convert(__u64 tat, __u64 now, const struct hq_meter *from,
+				      const struct hq_meter *to)
+{
+	__s64 owed = (__s64)(tat - now);
+
+	if (owed < -(__s64)from->depth)
+		owed = -(__s64)from->depth;
+	return now + (__u64)(__s64)((__int128)owed * from->rate / to->rate);
+}
+#endif
+
 #endif

@@ -239,6 +239,30 @@ static void test_cost_of_the_largest_packet_does_not_overflow(void **state)
 	}
 }
 
+/* A change of the rate leaves the bytes that are held or owed, not their times. */
+static void test_bytes_are_carried_to_another_rate(void **state)
+{
+	const struct hq_meter slow = {.rate = 1000, .depth = 2 * SECOND};
+	const struct hq_meter fast = {.rate = 1000000, .depth = SECOND / 10};
+
+	(void)state;
+	for (size_t e = 0; e < sizeof(epochs) / sizeof(epochs[0]); e++) {
+		uint64_t now = epochs[e];
+
+		/* owes 60,000 bytes: a minute, then 60 ms */
+		assert_int_equal(hq_bucket_convert(now + 60 * SECOND, now, &slow, &fast),
+				 now + 60 * SECOND / 1000);
+		/* holds 1,000 bytes */
+		assert_int_equal(hq_bucket_convert(now - SECOND, now, &slow, &fast),
+				 now - SECOND / 1000);
+		/* idle for an hour: holds its burst of 2,000 bytes, no more */
+		assert_int_equal(hq_bucket_convert(now - 3600 * SECOND, now, &slow, &fast),
+				 now - 2 * SECOND / 1000);
+		assert_int_equal(hq_bucket_convert(now + SECOND / 1000, now, &fast, &slow),
+				 now + SECOND);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -250,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_stored_time_never_moves_back),
 		cmocka_unit_test(test_agrees_with_a_bucket_of_tokens),
 		cmocka_unit_test(test_rate_is_exact_over_many_packets),
+		cmocka_unit_test(test_bytes_are_carried_to_another_rate),
 		cmocka_unit_test(test_cost_of_the_largest_packet_does_not_overflow),
 	};
 
