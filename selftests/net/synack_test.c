@@ -113,6 +113,34 @@ static void syn_ack_is_of_its_clients_class(void **state)
 	}
 }
 
+/* The SYN-ACK is built from the listener's DS field, which bears the other clients' mark. */
+static void exempt_client_gets_no_mark(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/web");
+	size_t i;
+
+	apply(tb, "classes: { web: { dscp: AF21 } }\n"
+		  "rules:\n"
+		  "  - match: { cgroup: @/web, remote: [" FAR4_B ", \"" FAR6_B "\"] }\n"
+		  "    class: default\n"
+		  "  - match: { cgroup: @/web }\n"
+		  "    class: web\n");
+	for (i = 0; i < SERVICES; i++) {
+		const struct service *s = &services[i];
+		int listener = tcp_listener(&near, s->listen, 7000 + i);
+
+		visit(tb, listener, s, s->from_b);
+		visit(tb, listener, s, s->from);
+		judge(c, FLOW(.from_port = 7000 + i, .to = s->from_b, SYN_ACK), 0, 1);
+		judge(c, FLOW(.from_port = 7000 + i, .to = s->from_b), 0, 3);
+		judge(c, FLOW(.from_port = 7000 + i, .to = s->from, SYN_ACK), AF21, 1);
+		judge(c, FLOW(.from_port = 7000 + i, .to = s->from), AF21, 3);
+		close(listener);
+	}
+}
+
 static void listener_older_than_the_policy_is_adopted(void **state)
 {
 	struct testbed *tb = *state;
@@ -165,6 +193,7 @@ int main(int argc, char **argv)
 		NET_TEST(syn_ack_may_have_a_mark_of_its_own),
 		NET_TEST(syn_ack_under_cookies_is_marked),
 		NET_TEST(syn_ack_is_of_its_clients_class),
+		NET_TEST(exempt_client_gets_no_mark),
 		NET_TEST(listener_older_than_the_policy_is_adopted),
 		NET_TEST(repeated_syn_acks_are_marked),
 	};

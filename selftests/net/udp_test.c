@@ -10,7 +10,9 @@
 #include "capture.h"
 #include "hostqos.h"
 #include "sockets.h"
+#include "traffic.h"
 
+#define AF11 10
 #define AF41 34
 #define EF   46
 
@@ -295,6 +297,100 @@ static void ancillary_data_does_not_override_the_class(void **state)
 	}
 }
 
+/* FAR_B is exempt by an earlier rule: its datagrams keep what the application gave the socket. */
+static const char with_exempt_peer[] =
+	"classes: { voice: { dscp: EF } }\n"
+	"rules:\n"
+	"  - match: { cgroup: @/voice, remote: [" FAR4_B ", \"" FAR6_B "\"] }\n"
+	"    class: default\n"
+	"  - match: { cgroup: @/voice }\n"
+	"    class: voice\n";
+
+/* The same, by a peer that no rule names. */
+static const char with_unnamed_peer[] =
+	"classes: { voice: { dscp: EF } }\n"
+	"rules:\n"
+	"  - match: { cgroup: @/voice, remote: [" FAR4 ", \"" FAR6 "\"] }\n"
+	"    class: voice\n";
+
+/* The mark that the class set on the socket is there when sendto() goes past its peer. */
+static void judge_datagrams_past_the_peer(struct testbed *tb, struct capture *c, int dscp)
+{
+	struct place near = near_place(tb, "/voice"), far = far_place(tb);
+	size_t i;
+
+	for (i = 0; i < ROUTES; i++) {
+		int fd = udp_socket(&near, routes[i].own), sink = udp_sink(&far, "::", 7000 + i);
+
+		if (dscp)
+			set_dsfield(fd, &routes[i], dscp << 2);
+		connect_to(fd, routes[i].to, 7000 + i);
+		send_bytes(fd, 100);
+		assert_int_equal(get_option(fd, IPPROTO_IP, IP_TOS), EF << 2);
+		assert_int_equal(send_to(fd, routes[i].to_b, 8000 + i, 100), 0);
+		send_bytes(fd, 100);
+		await_packets(c, FLOW(.to_port = 7000 + i), 2);
+		await_packets(c, FLOW(.to_port = 8000 + i), 1);
+		judge(c, FLOW(.to_port = 7000 + i), EF, 2);
+		judge(c, FLOW(.to_port = 8000 + i), dscp, 1);
+		close(fd);
+		close(sink);
+	}
+	capture_clear(c);
+}
+
+static void exempt_peer_gets_the_connected_sockets_own_mark(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+
+	apply(tb, with_exempt_peer);
+	judge_datagrams_past_the_peer(tb, c, 0);
+	judge_datagrams_past_the_peer(tb, c, AF11);
+}
+
+static void unnamed_peer_gets_the_connected_sockets_own_mark(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+
+	apply(tb, with_unnamed_peer);
+	judge_datagrams_past_the_peer(tb, c, 0);
+	judge_datagrams_past_the_peer(tb, c, AF11);
+}
+
+/* bind() has marked the server's socket by the rule on its port. */
+static void exempt_peer_gets_the_servers_own_mark(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/voice");
+	int dscp, server;
+	size_t i;
+
+	apply(tb, "classes: { dns: { dscp: EF } }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/voice, remote: [" FAR4_B ", \"" FAR6_B
+		  "\"] }, class: default }\n"
+		  "  - { match: { cgroup: @/voice, local_port: 53 }, class: dns }\n");
+	for (dscp = 0; dscp <= AF11; dscp += AF11) {
+		for (i = 0; i < ROUTES; i++) {
+			server = udp_socket(&near, routes[i].own);
+			set_dsfield(server, &routes[i], dscp << 2);
+			bind_to(server, address_family(routes[i].own) == AF_INET6 ? "::" : NEAR4,
+				53);
+			assert_int_equal(send_to(server, routes[i].to, 7000 + i, 100), 0);
+			assert_int_equal(send_to(server, routes[i].to_b, 8000 + i, 100), 0);
+			await_packets(c, FLOW(.to_port = 7000 + i), 1);
+			await_packets(c, FLOW(.to_port = 8000 + i), 1);
+			judge(c, FLOW(.to_port = 7000 + i), EF, 1);
+			judge(c, FLOW(.to_port = 8000 + i), dscp, 1);
+			close(server);
+		}
+		capture_clear(c);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +404,9 @@ int main(int argc, char **argv)
 		NET_TEST(gso_datagram_is_marked),
 		NET_TEST(ecn_bits_of_the_application_stay),
 		NET_TEST(ancillary_data_does_not_override_the_class),
+		NET_TEST(exempt_peer_gets_the_connected_sockets_own_mark),
+		NET_TEST(unnamed_peer_gets_the_connected_sockets_own_mark),
+		NET_TEST(exempt_peer_gets_the_servers_own_mark),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
