@@ -388,6 +388,70 @@ static void reload_leaves_no_packet_without_policy(void **state)
 	close_live(&l);
 }
 
+/* It is in no table of TCP's, only among its holder's files. */
+static void detach_gives_merely_bound_tcp_its_own_back(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct options own[HOSTS], have;
+	int fd[HOSTS];
+	size_t i;
+
+	apply(tb, policy);
+	for (i = 0; i < HOSTS; i++) {
+		fd[i] = tcp_socket(&near, hosts[i].own);
+		set_own_options(fd[i]);
+		own[i] = options_of(fd[i]);
+		bind_to(fd[i], hosts[i].own, port_of(i, 0));
+		have = options_of(fd[i]);
+		assert_int_equal(i ? have.tclass : have.tos, EF << 2);
+	}
+	detach(tb);
+	for (i = 0; i < HOSTS; i++) {
+		have = options_of(fd[i]);
+		assert_int_equal(have.tos, own[i].tos);
+		assert_int_equal(have.tclass, own[i].tclass);
+		close(fd[i]);
+	}
+}
+
+/* This program holds a listener of a network namespace that is neither its own nor hostqos's. */
+static void sockets_of_a_namespace_that_no_process_is_in(void **state)
+{
+	struct testbed *tb = *state;
+	struct place inside = near_place(tb, "/app");
+	int netns = netns_new(), fd;
+
+	inside.netns = netns;
+	run(tb, &inside, "ip link set lo up");
+	fd = tcp_listener(&inside, "127.0.0.1", 7000);
+	set_option(fd, IPPROTO_IP, IP_TOS, AF11 << 2);
+	apply(tb, policy);
+	assert_int_equal(get_option(fd, IPPROTO_IP, IP_TOS), EF << 2);
+	detach(tb);
+	assert_int_equal(get_option(fd, IPPROTO_IP, IP_TOS), AF11 << 2);
+	close(fd);
+	close(netns);
+}
+
+static void connecting_again_ends_the_pacing(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	int listener = tcp_listener(&far, "::", 7000), fd;
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	apply(tb, "classes: { slow: { dscp: EF, egress: { rate: 24mbit } } }\n"
+		  "rules: [{ match: { cgroup: @/app, remote: " FAR4 " }, class: slow }]\n");
+	fd = tcp_client(&near, FAR4, 7000);
+	assert_true(options_of(fd).pacing < 24000000 / 8);
+	assert_int_equal(connect(fd, &none, sizeof(none)), 0);
+	connect_to(fd, FAR4_B, 7000);
+	assert_int_equal(options_of(fd).pacing, ~0UL);
+	close(fd);
+	close(listener);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +464,9 @@ int main(int argc, char **argv)
 		NET_TEST(unconnected_udp_follows_the_policy),
 		NET_TEST(priority_is_the_classes_or_stays),
 		NET_TEST(reload_leaves_no_packet_without_policy),
+		NET_TEST(detach_gives_merely_bound_tcp_its_own_back),
+		NET_TEST(sockets_of_a_namespace_that_no_process_is_in),
+		NET_TEST(connecting_again_ends_the_pacing),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

@@ -10,6 +10,10 @@
 #include "capture.h"
 #include "hostqos.h"
 #include "sockets.h"
+#include "traffic.h"
+
+#define AF11 10
+#define AF21 18
 
 static void connect_to_a_refused_port_fails(void **state)
 {
@@ -170,6 +174,47 @@ static void live_socket_is_kept_and_its_packets_dropped(void **state)
 	close(other);
 }
 
+/* Sockets older than the refusal go on, without a class; new ones are refused. */
+static void old_sockets_of_a_refused_cgroup_go_on(void **state)
+{
+	static const char *const hosts[] = {FAR4, FAR6};
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	int sink = udp_sink(&far, "::", 7000), connected[2], unconnected[2];
+	size_t i;
+
+	apply(tb, "classes: { good: { dscp: AF21, cgroup: @/app } }\n");
+	for (i = 0; i < 2; i++) {
+		connected[i] = udp_socket(&near, hosts[i]);
+		unconnected[i] = udp_socket(&near, hosts[i]);
+		set_option(connected[i], i ? IPPROTO_IPV6 : IPPROTO_IP, i ? IPV6_TCLASS : IP_TOS,
+			   AF11 << 2);
+		set_option(unconnected[i], i ? IPPROTO_IPV6 : IPPROTO_IP, i ? IPV6_TCLASS : IP_TOS,
+			   AF11 << 2);
+		connect_to(connected[i], hosts[i], 7000);
+		send_bytes(connected[i], 1);
+		assert_int_equal(send_to(unconnected[i], hosts[i], 7000, 1), 0);
+	}
+	await_packets(c, FLOW(.to_port = 7000), 4);
+	judge(c, FLOW(.to_port = 7000), AF21, 4);
+	apply(tb, "rules: [{ match: { cgroup: @/app }, refuse: true }]\n");
+	capture_clear(c);
+	for (i = 0; i < 2; i++) {
+		send_bytes(connected[i], 1);
+		assert_int_equal(send_to(unconnected[i], hosts[i], 7000, 1), 0);
+		assert_int_equal(socket_try(&near, address_family(hosts[i]), SOCK_DGRAM, 0),
+				 -EPERM);
+	}
+	await_packets(c, FLOW(.to_port = 7000), 4);
+	judge(c, FLOW(.to_port = 7000), AF11, 4);
+	for (i = 0; i < 2; i++) {
+		close(connected[i]);
+		close(unconnected[i]);
+	}
+	close(sink);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +225,7 @@ int main(int argc, char **argv)
 		NET_TEST(syn_to_a_refused_listener_is_dropped),
 		NET_TEST(listener_beside_the_refused_one_answers),
 		NET_TEST(live_socket_is_kept_and_its_packets_dropped),
+		NET_TEST(old_sockets_of_a_refused_cgroup_go_on),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
