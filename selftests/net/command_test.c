@@ -102,6 +102,39 @@ static void show_counts_what_was_sent(void **state)
 	close(fd);
 }
 
+#define COUNTED "classes: { voice: { dscp: EF, cgroup: @/app } }\n"
+
+static void expect_flows(struct testbed *tb, int flows)
+{
+	struct json_object *json = hostqos_json(tb, 0, "show classes");
+	struct json_object *voice = json_find(json_member(json, "classes"), "name", "voice");
+
+	assert_non_null(voice);
+	assert_int_equal(json_object_get_int64(json_member(voice, "flows")), flows);
+	json_object_put(json);
+}
+
+/* However many hooks a connection passes, it is one flow. */
+static void show_counts_a_connection_once(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct connection out, in;
+
+	apply(tb, COUNTED);
+	out = tcp_connection(&near, &far, FAR4, 7001);
+	send_bytes(out.client, 1);
+	receive_bytes(out.server, 1);
+	expect_flows(tb, 1);
+	/* The listener and the connection that it accepts. */
+	in = tcp_connection(&far, &near, NEAR4, 7002);
+	send_bytes(in.server, 1);
+	receive_bytes(in.client, 1);
+	expect_flows(tb, 3);
+	close(out.client), close(out.server), close(out.listener);
+	close(in.client), close(in.server), close(in.listener);
+}
+
 static void show_flows_lists_live_sockets(void **state)
 {
 	struct testbed *tb = *state;
@@ -191,6 +224,7 @@ int main(int argc, char **argv)
 		NET_TEST(run_exits_as_the_command_does),
 		NET_TEST(status_is_read_back_from_the_kernel),
 		NET_TEST(show_counts_what_was_sent),
+		NET_TEST(show_counts_a_connection_once),
 		NET_TEST(show_flows_lists_live_sockets),
 		NET_TEST(diff_tells_and_does_nothing),
 		NET_TEST(bpftool_dumps_every_pinned_map),
