@@ -78,6 +78,14 @@ static __always_inline void key_from_destination(struct flow_key *key, struct bp
 			     peer_dscp(bpf_get_socket_cookie(ctx), key->remote, key->remote_port));
 }
 
+/* TCP is decided when its own port is known too (BPF_SOCK_OPS_TCP_CONNECT_CB); here it may fail. */
+static __always_inline int decides_at_connect(const struct hq_flow *flow, __u32 generation)
+{
+	const struct hq_header *h = policy_header_of(generation);
+
+	return flow->protocol != IPPROTO_TCP || (h && (h->features & HQ_FEATURE_REFUSE));
+}
+
 static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 {
 	__u32 generation = active_generation();
@@ -86,13 +94,12 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 	struct flow_key key;
 
 	flow = ctx->sk ? flow_of(ctx->sk) : NULL;
-	if (!flow || !generation)
+	if (!flow || !generation || !decides_at_connect(flow, generation))
 		return 1;
 	key_from_destination(&key, ctx, flow, v6, 1);
 	decision = decide(flow, &key, generation);
 	if (refused(decision))
 		return 0;
-	/* TCP is decided when its own port is known too: BPF_SOCK_OPS_TCP_CONNECT_CB. */
 	if (flow->protocol == IPPROTO_TCP)
 		return 1;
 	flow->bits |= HQ_FLOW_CONNECTED;

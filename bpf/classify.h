@@ -86,24 +86,29 @@ static __always_inline void count_flow(struct hq_decision decision)
 		r->flows++;
 }
 
-/*
- * Keep a decision on the socket; a socket that comes into another class, or
- * into its first, is counted there. A later policy's refusal does not cut what
- * goes on already, it only leaves it without a class.
- */
+/* Keep a decision on the socket, and count the socket once in the class that it comes into. */
 static __always_inline void flow_settle(struct hq_flow *flow, struct hq_decision decision)
 {
-	struct hq_decision before = flow_load_decision(flow);
-	int decided = before.generation && !before.provisional;
-
+	flow_store_decision(flow, decision);
 	if (!decision.refuse)
 		flow->bits &= ~HQ_FLOW_KEPT;
-	else if (before.generation && before.generation != decision.generation && !before.refuse)
+	if (decision.refuse || decision.provisional || flow->counted == decision.class + 1)
+		return;
+	flow->counted = decision.class + 1;
+	count_flow(decision);
+}
+
+/*
+ * Of a socket that lives, by a later policy: a refusal does not cut what goes
+ * on already, it only leaves it without a class.
+ */
+static __always_inline void flow_keep(struct hq_flow *flow, struct hq_decision decision)
+{
+	struct hq_decision before = flow_load_decision(flow);
+
+	if (decision.refuse && !decision.provisional && !before.refuse &&
+	    before.generation != decision.generation)
 		flow->bits |= HQ_FLOW_KEPT;
-	flow_store_decision(flow, decision);
-	if (!decision.refuse && !decision.provisional &&
-	    (!decided || before.class != decision.class))
-		count_flow(decision);
 }
 
 /* Does the socket live on although the policy refuses its like? Also before any pass told it so. */

@@ -191,6 +191,8 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 			key, peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
 	}
 	decision = decide(flow, key, p->generation);
+	if (flow_load_decision(flow).generation)
+		flow_keep(flow, decision);
 	flow_settle(flow, decision);
 	return decision;
 }

@@ -23,6 +23,14 @@ static __always_inline void set_priority(struct bpf_sock *ctx, struct hq_flow *f
 	ctx->priority = class->priority;
 }
 
+/* Nothing but a refusal or a priority has an effect before there is an address. */
+static __always_inline int decides_at_birth(__u32 generation)
+{
+	const struct hq_header *h = generation ? policy_header_of(generation) : NULL;
+
+	return h && (h->features & (HQ_FEATURE_REFUSE | HQ_FEATURE_PRIORITY));
+}
+
 SEC("cgroup/sock_create")
 int sock_create(struct bpf_sock *ctx)
 {
@@ -41,7 +49,7 @@ int sock_create(struct bpf_sock *ctx)
 	flow->protocol = flow_protocol(ctx->protocol);
 	flow->type = ctx->type;
 	flow->family = ctx->family;
-	if (!generation)
+	if (!decides_at_birth(generation))
 		return 1;
 	if (ctx->family == AF_INET) {
 		key.family = 4;

@@ -133,6 +133,7 @@ static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const
 
 	key_from_kernel_sock(&key, flow, sk);
 	after = decide(flow, &key, generation);
+	flow_keep(flow, after);
 	flow_settle(flow, after);
 	return before;
 }

@@ -62,7 +62,7 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *
 	flow->bits = (flow->bits & ~HQ_FLOW_LISTENER) | HQ_FLOW_CONNECTED;
 	flow->saved.bits &= ~HQ_SAVED_SYN;
 	flow->inbound_dscp = syn_dscp(ctx);
-	flow_store_decision(flow, (struct hq_decision){});
+	flow->counted = 0;
 	key_set_inbound_dscp(key, flow->inbound_dscp);
 	settle(ctx, flow, decide(flow, key, generation));
 	pace(ctx, flow, key);

@@ -63,6 +63,13 @@ static const struct policy_id *find_class_id(const struct policy_ids *ids, const
 	return NULL;
 }
 
+/*
+ * Paced at just the rate, a flow keeps the bucket as empty as its start left
+ * it, and each late timer or GSO packet above the burst is a drop: one part in
+ * this many less lets the bucket fill again.
+ */
+#define PACING_SLACK 32
+
 static void make_class(struct hq_class *to, const struct policy_class *from, __u32 *features)
 {
 	to->defined = 1;
@@ -73,13 +80,15 @@ static void make_class(struct hq_class *to, const struct policy_class *from, __u
 	to->exceed = from->egress.exceed;
 	to->exceed_dscp = from->egress.exceed_dscp;
 	snprintf(to->name, sizeof(to->name), "%s", from->name);
+	if (from->priority != HQ_KEEP)
+		*features |= HQ_FEATURE_PRIORITY;
 	if (!from->egress.rate)
 		return;
 	*features |= HQ_FEATURE_PACING;
 	compile_meter(&to->egress, from->egress.rate, policy_burst(&from->egress));
 	/* Where the excess is carried on as well, nobody is to be slowed down. */
 	if (from->egress.exceed == HQ_EXCEED_DROP && to->egress.rate <= UINT32_MAX)
-		to->pace = to->egress.rate;
+		to->pace = to->egress.rate - to->egress.rate / PACING_SLACK;
 }
 
 static bool does_something(const struct policy_class *class)

@@ -113,6 +113,7 @@ enum hq_feature {
 	HQ_FEATURE_INBOUND_DSCP = 1 << 1, /* some rule reads the inbound DSCP */
 	HQ_FEATURE_PACING = 1 << 2,	  /* some class has an egress rate */
 	HQ_FEATURE_DEFAULT = 1 << 3,	  /* the class `default` does something */
+	HQ_FEATURE_PRIORITY = 1 << 4,	  /* some class has a priority */
 };
 
 struct hq_header {
@@ -239,7 +240,7 @@ struct hq_flow {
 	__u8 type;	   /* SOCK_* */
 	__u8 family;	   /* AF_* of the socket */
 	__u8 inbound_dscp; /* 0..63 or HQ_DSCP_NONE */
-	__u8 pad[2];
+	__u16 counted;	   /* the class that counts it as a flow, plus 1 */
 };
 
 /*

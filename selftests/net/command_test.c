@@ -135,6 +135,24 @@ static void show_counts_a_connection_once(void **state)
 	close(in.client), close(in.server), close(in.listener);
 }
 
+static void show_counts_a_udp_socket_once(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd;
+
+	apply(tb, COUNTED);
+	fd = udp_socket(&near, FAR4);
+	bind_to(fd, NEAR4, 7000);
+	connect_to(fd, FAR4, 7000);
+	send_bytes(fd, 1);
+	send_bytes(fd, 1);
+	await_packets(c, FLOW(.to_port = 7000), 2);
+	expect_flows(tb, 1);
+	close(fd);
+}
+
 static void show_flows_lists_live_sockets(void **state)
 {
 	struct testbed *tb = *state;
@@ -225,6 +243,7 @@ int main(int argc, char **argv)
 		NET_TEST(status_is_read_back_from_the_kernel),
 		NET_TEST(show_counts_what_was_sent),
 		NET_TEST(show_counts_a_connection_once),
+		NET_TEST(show_counts_a_udp_socket_once),
 		NET_TEST(show_flows_lists_live_sockets),
 		NET_TEST(diff_tells_and_does_nothing),
 		NET_TEST(bpftool_dumps_every_pinned_map),

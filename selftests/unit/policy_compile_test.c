@@ -77,7 +77,7 @@ static void classes_say_what_is_written(void **state)
 	assert_int_equal(voice->exceed, HQ_EXCEED_DROP);
 	assert_int_equal(voice->egress.rate, 2500000);
 	assert_int_equal(voice->egress.burst, 32768);
-	assert_int_equal(voice->pace, 2500000);
+	assert_int_equal(voice->pace, 2500000 - 2500000 / 32);
 	assert_int_equal(web->syn_ack, 20);
 	assert_int_equal(web->priority, HQ_KEEP);
 	assert_int_equal(web->exceed, HQ_EXCEED_REMARK);
@@ -85,7 +85,7 @@ static void classes_say_what_is_written(void **state)
 	assert_int_equal(web->egress.burst, 500000); /* 50 ms */
 	assert_int_equal(web->pace, 0);		     /* the excess is carried, too */
 	assert_int_equal(fast->pace, 0);	     /* 5 GB/s are more than a u32 */
-	assert_int_equal(image->header.features, HQ_FEATURE_PACING);
+	assert_int_equal(image->header.features, HQ_FEATURE_PACING | HQ_FEATURE_PRIORITY);
 	assert_string_equal(image->attach_cgroup, "/top");
 	assert_int_equal(image->interface_count, 2);
 	assert_string_equal(image->interfaces[0].glob, "eth*");
@@ -107,8 +107,9 @@ static void features_are_what_the_policy_asks_for(void **state)
 						NULL);
 
 	(void)state;
-	assert_int_equal(image->header.features,
-			 HQ_FEATURE_DEFAULT | HQ_FEATURE_REFUSE | HQ_FEATURE_INBOUND_DSCP);
+	assert_int_equal(image->header.features, HQ_FEATURE_DEFAULT | HQ_FEATURE_REFUSE |
+							 HQ_FEATURE_INBOUND_DSCP |
+							 HQ_FEATURE_PRIORITY);
 	assert_int_equal(image->header.used, HQ_BIT(HQ_DIM_INBOUND_DSCP));
 	image_free(image);
 }
