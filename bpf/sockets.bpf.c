@@ -24,12 +24,25 @@
  * sent the SYN of a connection older than hostqos cannot be asked; a
  * connection from a listening port was accepted there.
  */
+struct listening_key {
+	__u32 netns; /* inode number */
+	__u32 port;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
-	__type(key, __u16);
+	__type(key, struct listening_key);
 	__type(value, __u8);
 } listening MAP;
+
+static __always_inline struct listening_key listening_key_of(const struct sock *sk)
+{
+	return (struct listening_key){
+		.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+		.port = BPF_CORE_READ(sk, __sk_common.skc_num),
+	};
+}
 
 struct governed {
 	struct cgroup *cgroup;
@@ -104,7 +117,7 @@ static __always_inline void key_from_kernel_sock(struct flow_key *key, const str
 static __always_inline void adopt_state(struct hq_flow *flow, const struct sock *sk)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	struct listening_key listener = listening_key_of(sk);
 
 	flow->bits = HQ_FLOW_ADOPTED;
 	flow->inbound_dscp = HQ_DSCP_NONE;
@@ -121,7 +134,7 @@ static __always_inline void adopt_state(struct hq_flow *flow, const struct sock 
 		flow->bits |= HQ_FLOW_LISTENER | HQ_FLOW_DIRECTED | HQ_FLOW_INBOUND;
 	else if (flow->bits & HQ_FLOW_CONNECTED)
 		flow->bits |= HQ_FLOW_DIRECTED |
-			      (bpf_map_lookup_elem(&listening, &port) ? HQ_FLOW_INBOUND : 0);
+			      (bpf_map_lookup_elem(&listening, &listener) ? HQ_FLOW_INBOUND : 0);
 }
 
 /* Classify by the policy in force. The decision before is returned. */
@@ -203,7 +216,8 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	struct hq_flow *flow;
 	struct socket *socket;
 	struct sock *sk;
-	__u16 family, port;
+	struct listening_key listener;
+	__u16 family;
 	__u8 one = 1;
 
 	socket = file ? bpf_sock_from_file(file) : NULL;
@@ -214,8 +228,8 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
 	if (sk->__sk_common.skc_state == TCP_LISTEN) {
-		port = sk->__sk_common.skc_num;
-		bpf_map_update_elem(&listening, &port, &one, BPF_ANY);
+		listener = listening_key_of(sk);
+		bpf_map_update_elem(&listening, &listener, &one, BPF_ANY);
 	}
 	flow = adopt_by_holder(sk, task);
 	if (!flow)

@@ -3,6 +3,7 @@
  * hostqos: a policy in YAML, in force on this host.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,6 +103,15 @@ static bool valid_instance(const char *name)
 	return p > name && p - name < 64;
 }
 
+/* A result that could not be written whole is no result. */
+static int check_output(const struct verb *verb, int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	fprintf(stderr, "hostqos %s: cannot write the result: %s\n", verb->name, strerror(errno));
+	return status == EXIT_DONE ? EXIT_FAILED : status;
+}
+
 static int dispatch(const struct verb *verb, const struct options *options, int argc, char **argv)
 {
 	if (argc < verb->min_arguments ||
@@ -111,7 +121,7 @@ static int dispatch(const struct verb *verb, const struct options *options, int 
 		return EXIT_USAGE;
 	}
 	log_begin(verb->name, options->json);
-	return verb->run(options, argc, argv);
+	return check_output(verb, verb->run(options, argc, argv));
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The command line as it is documented: statuses, help, where options stand,
+ * what is said where.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "hostqos.h"
+#include "process.h"
+
+#define GOOD "hostqos: 1\nclasses: { voice: { dscp: EF, cgroup: /a } }\n"
+#define BAD  "hostqos: 1\nclasses: { voice: { dscp: EF, rat: 1 } }\n"
+
+/* Run by the shell in SCRATCH, where good.yaml and bad.yaml are; $H is the binary. */
+static const struct call {
+	const char *command;
+	int status;
+	const char *out, *err; /* must be in it; NULL: it is empty */
+} calls[] = {
+	{"$H check good.yaml", 0, "correct", NULL},
+	{"$H check - <good.yaml", 0, "correct", NULL},
+	{"$H check bad.yaml", 1, NULL, "bad.yaml:2:31: error: unknown key 'rat'"},
+	{"$H check none.yaml", 1, NULL, "none.yaml"},
+	{"$H check good.yaml >/dev/full", 1, NULL, "cannot write the result"},
+	{"$H -j check good.yaml", 0, "\"ok\":true", NULL},
+	{"$H check good.yaml -j", 0, "\"ok\":true", NULL},
+	{"$H check -j bad.yaml", 1, "\"column\":31", NULL},
+	{"$H --instance x status", 1, "'x' is not installed", NULL},
+	{"$H status --instance x", 1, "'x' is not installed", NULL},
+	{"$H status --instance a/b", 2, NULL, "a/b"},
+	{"$H detach --instance x", 0, "nothing to detach", NULL},
+	{"$H diff good.yaml --instance x", 0, "voice", NULL},
+	{"$H --version", 0, "hostqos ", NULL},
+	{"$H --help", 0, "detach", NULL},
+	{"$H check --help", 0, "Example: hostqos check", NULL},
+	{"$H apply --help", 0, "Example: hostqos apply", NULL},
+	{"$H diff --help", 0, "Example: hostqos diff", NULL},
+	{"$H status --help", 0, "Example: hostqos status", NULL},
+	{"$H show --help", 0, "Example: hostqos show", NULL},
+	{"$H run --help", 0, "Example: hostqos run", NULL},
+	{"$H detach --help", 0, "Example: hostqos detach", NULL},
+	{"$H", 2, NULL, "usage"},
+	{"$H aply good.yaml", 2, NULL, "did you mean 'apply'"},
+	{"$H apply", 2, NULL, "usage"},
+	{"$H check --no-such", 2, NULL, "no-such"},
+	{"$H show none --instance x", 2, NULL, "none"},
+};
+
+static void put_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void expect_text(const struct call *call, const char *where, const char *text,
+			const char *wanted)
+{
+	if (wanted ? !strstr(text, wanted) : *text)
+		fail_msg("%s: on %s '%s', not '%s'", call->command, where, text, wanted ?: "");
+}
+
+static void command_line_is_as_documented(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	size_t i;
+
+	put_file(SCRATCH "/good.yaml", GOOD);
+	put_file(SCRATCH "/bad.yaml", BAD);
+	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		char script[512];
+		char *argv[] = {"sh", "-c", script, NULL};
+		struct process *p;
+		int status;
+
+		snprintf(script, sizeof(script), "cd " SCRATCH "; H=%s; %s", hostqos_binary(),
+			 calls[i].command);
+		p = process_startv(tb, &near, argv);
+		status = process_wait(p);
+		if (status != calls[i].status)
+			fail_msg("%s: status %d, not %d", calls[i].command, status,
+				 calls[i].status);
+		expect_text(&calls[i], "stdout", process_output(p), calls[i].out);
+		expect_text(&calls[i], "stderr", process_errors(p), calls[i].err);
+	}
+}
+
+/* DESIGN's keys of `status -j`: scripts rely on them. */
+static void status_has_its_keys(void **state)
+{
+	static const char *const keys[] = {"policy", "hash", "generation", "healthy", "attached"};
+	static const char *const hook_keys[] = {"hook", "target", "link_id", "ok"};
+	struct json_object *status, *attached;
+	size_t i, j;
+
+	apply(*state, "classes: { voice: { dscp: EF, cgroup: @/a } }\n");
+	status = hostqos_json(*state, 0, "status");
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		assert_non_null(json_member(status, keys[i]));
+	assert_int_equal(strlen(json_object_get_string(json_member(status, "hash"))), 64);
+	attached = json_member(status, "attached");
+	for (i = 0; i < json_object_array_length(attached); i++)
+		for (j = 0; j < sizeof(hook_keys) / sizeof(hook_keys[0]); j++)
+			assert_non_null(
+				json_member(json_object_array_get_idx(attached, i), hook_keys[j]));
+	json_object_put(status);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(command_line_is_as_documented),
+		NET_TEST(status_has_its_keys),
+	};
+
+	return RUN_NET_TESTS(argc, argv, tests);
+}
