@@ -230,26 +230,45 @@ static __always_inline int is_own_datagram(const struct hq_flow *flow, struct bp
 	       t->key.local_port == sk->src_port;
 }
 
-/* 1 where the packet has a class, in p->decision. */
-static __always_inline int classify_sent(struct __sk_buff *skb, struct bpf_sock *sk,
-					 struct hq_flow *flow, struct packet *p)
+/* A datagram that does not go to its socket's one peer: by its own destination. */
+static __always_inline int goes_elsewhere(struct hq_flow *flow, struct bpf_sock *sk,
+					  struct packet *p)
 {
+	p->datagram = is_own_datagram(flow, sk, &p->transport);
+	return p->datagram && !goes_to_peer(flow, sk, &p->transport);
+}
+
+static __always_inline int is_current(struct hq_decision decision, const struct packet *p)
+{
+	return decision.generation == p->generation && !decision.provisional;
+}
+
+/* 1 where the packet has a class, in p->decision. */
+static __always_inline int classify_sent(struct __sk_buff *skb, struct hq_flow *flow,
+					 struct packet *p)
+{
+	struct bpf_sock *sk = skb->sk;
+
 	p->flow = flow;
+	p->decision = flow_load_decision(flow);
+	if (flow->protocol == IPPROTO_TCP && is_current(p->decision, p) && !p->decision.refuse)
+		return 1;
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk)
+		return 0;
 	if (flow->protocol != IPPROTO_TCP) {
 		if (parse_transport(skb, &p->net, &p->transport, 0)) {
 			fault(HQ_FAULT_PARSE);
 			return 0;
 		}
-		p->datagram = is_own_datagram(flow, sk, &p->transport);
-		if (p->datagram && !goes_to_peer(flow, sk, &p->transport)) {
+		if (goes_elsewhere(flow, sk, p)) {
 			p->decision = decide_datagram(skb, flow, p);
 			if (p->decision.refuse && flow_is_kept(flow, p->generation))
 				p->decision.refuse = 0;
 			return 1;
 		}
 	}
-	p->decision = flow_load_decision(flow);
-	if (p->decision.generation != p->generation || p->decision.provisional)
+	if (!is_current(p->decision, p))
 		p->decision = decide_connected(skb, flow, sk, p);
 	if (flow->bits & HQ_FLOW_KEPT)
 		p->decision.refuse = 0;
@@ -332,12 +351,12 @@ static __always_inline int classify_packet(struct __sk_buff *skb, struct packet 
 
 	if (!sk) /* tcp_v6_send_response() gives its packets no socket */
 		return classify_reset(skb, p);
+	flow = flow_of(sk); /* NULL too where sk is no full socket */
+	if (flow)
+		return classify_sent(skb, flow, p);
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
 		return classify_syn_ack(skb, p);
-	flow = flow_of(sk);
-	if (flow)
-		return classify_sent(skb, sk, flow, p);
 	return sk->type == SOCK_RAW && sk->protocol == IPPROTO_TCP && classify_reset(skb, p);
 }
 
