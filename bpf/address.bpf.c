@@ -103,8 +103,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 	if (flow->protocol == IPPROTO_TCP)
 		return 1;
 	flow->bits |= HQ_FLOW_CONNECTED;
-	/* connect() may still fail and leave the socket with its old peer: the first packet tells.
-	 */
+	/* connect() may still fail and leave the old peer: the first packet tells. */
 	decision.provisional = 1;
 	settle(ctx, flow, decision);
 	return 1;

@@ -368,8 +368,7 @@ static __always_inline int is_forwarded(struct __sk_buff *skb)
 
 static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 {
-	struct packet
-		p; /* its transport is not cleared: parse_transport() does, where it is needed */
+	struct packet p; /* parse_transport() clears its transport, where that is needed */
 	int err;
 
 	p.generation = active_generation();
