@@ -12,9 +12,8 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
-#include "flow.h"
-#include "parse.h"
-#include "meter.h"
+#include "datagram.h"
+#include "syn_ack.h"
 
 #define PASS_ON TC_ACT_UNSPEC /* TCX_NEXT has the same value */
 
@@ -24,70 +23,6 @@
  * loader, never 0; no other user of tc_index is left in the kernel since 6.3.
  */
 const volatile __u16 metered_mark = 1;
-
-/*
- * `fragments`: what became of a datagram's first fragment. The later ones have
- * no ports, and one datagram has one mark.
- */
-struct fragment_key {
-	__u8 local[16];
-	__u8 remote[16];
-	__u32 id;
-	__u32 protocol;
-};
-
-struct fragment_fate {
-	struct hq_decision decision;
-	__u32 colour; /* enum colour */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct fragment_key);
-	__type(value, struct fragment_fate);
-} fragments MAP;
-
-/* A packet on its way through the program. */
-struct packet {
-	struct network net;
-	struct hq_flow *flow; /* of its socket, or of its listener */
-	struct hq_decision decision;
-	__u32 generation;
-	__u32 syn_ack;	/* 1: bears the class's syn_ack DSCP */
-	__u32 datagram; /* 1: of its socket's own protocol, not a tunnel's packet */
-	struct transport transport;
-};
-
-static __always_inline void fragment_key_init(struct fragment_key *key, const struct transport *t)
-{
-	__builtin_memcpy(key->local, t->key.local, 16);
-	__builtin_memcpy(key->remote, t->key.remote, 16);
-	key->id = t->fragment_id;
-	key->protocol = t->protocol;
-}
-
-static __always_inline int is_fragment(const struct packet *p, int first)
-{
-	return p->datagram && p->transport.fragmented && p->transport.first == first;
-}
-
-static __noinline struct fragment_fate *fragment_find(const struct packet *p)
-{
-	struct fragment_key key;
-
-	fragment_key_init(&key, &p->transport);
-	return bpf_map_lookup_elem(&fragments, &key);
-}
-
-static __noinline void fragment_remember(const struct packet *p, __u32 colour)
-{
-	struct fragment_fate fate = {.decision = p->decision, .colour = colour};
-	struct fragment_key key;
-
-	fragment_key_init(&key, &p->transport);
-	bpf_map_update_elem(&fragments, &key, &fate, BPF_ANY);
-}
 
 static __always_inline enum colour colour_of(const struct packet *p, const struct hq_class *class,
 					     __u32 bytes)
@@ -159,21 +94,6 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 	return PASS_ON;
 }
 
-/* A datagram of a socket without one remote end, by its own destination. */
-static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
-							  struct hq_flow *flow, struct packet *p)
-{
-	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
-	struct flow_key *key = &p->transport.key;
-
-	if (fate && fate->decision.generation == p->generation)
-		return fate->decision;
-	key_set_direction(key, datagram_direction(flow, 0));
-	key_set_inbound_dscp(key,
-			     peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
-	return decide(flow, key, p->generation);
-}
-
 /* A connection's or connected socket's class, found again: a reload, or more is known now. */
 static __always_inline struct hq_decision
 decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *sk, struct packet *p)
@@ -195,47 +115,6 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 		flow_keep(flow, decision);
 	flow_settle(flow, decision);
 	return decision;
-}
-
-/*
- * Does the socket's one remote end hold for this packet? Not for a socket that
- * is not connected, that was disconnected (connect() to AF_UNSPEC runs no
- * hook), or that sent this datagram elsewhere (sendto()).
- */
-static __always_inline int goes_to_peer(const struct hq_flow *flow, struct bpf_sock *sk,
-					const struct transport *t)
-{
-	__u8 remote[16] __attribute__((aligned(8)));
-
-	if (!(flow->bits & HQ_FLOW_CONNECTED) || !sk->dst_port)
-		return 0;
-	if (t->first && has_ports(t->protocol) && t->key.remote_port != bpf_ntohs(sk->dst_port))
-		return 0;
-	sock_remote(sk, remote);
-	return same_address(remote, t->key.remote);
-}
-
-/*
- * Is this the socket's own datagram, and not a tunnel's packet around it? Raw
- * sockets may write any header (IP_HDRINCL).
- */
-static __always_inline int is_own_datagram(const struct hq_flow *flow, struct bpf_sock *sk,
-					   const struct transport *t)
-{
-	if (flow->type == SOCK_RAW)
-		return 1;
-	if (t->protocol != flow->protocol)
-		return 0;
-	return !t->first || !has_ports(t->protocol) || !sk->src_port ||
-	       t->key.local_port == sk->src_port;
-}
-
-/* A datagram that does not go to its socket's one peer: by its own destination. */
-static __always_inline int goes_elsewhere(struct hq_flow *flow, struct bpf_sock *sk,
-					  struct packet *p)
-{
-	p->datagram = is_own_datagram(flow, sk, &p->transport);
-	return p->datagram && !goes_to_peer(flow, sk, &p->transport);
 }
 
 static __always_inline int is_current(struct hq_decision decision, const struct packet *p)
@@ -273,75 +152,6 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct hq_flow *
 	if (flow->bits & HQ_FLOW_KEPT)
 		p->decision.refuse = 0;
 	return 1;
-}
-
-/* A SYN-ACK: the request's listener has the identity, the packet the addresses. */
-static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet *p)
-{
-	struct tcp_request_sock *request;
-	struct bpf_sock *listener, *sk = skb->sk;
-	struct flow_key *key = &p->transport.key;
-	struct hq_flow *flow;
-
-	if (!sk)
-		return 0;
-	listener = bpf_get_listener_sock(sk);
-	flow = listener ? flow_of(listener) : NULL;
-	if (!flow)
-		return 0;
-	if (parse_transport(skb, &p->net, &p->transport, 0)) {
-		fault(HQ_FAULT_PARSE);
-		return 0;
-	}
-	key_set_direction(key, HQ_INBOUND);
-	request = bpf_skc_to_tcp_request_sock(sk);
-	key_set_inbound_dscp(key, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
-	p->decision = decide(flow, key, p->generation);
-	p->syn_ack = 1;
-	p->flow = flow;
-	return 1;
-}
-
-/*
- * What the kernel's control socket sends in a live socket's name: a RST after
- * data for a closed end (tcp_v4_send_reset()). A TIME_WAIT's ACK has the
- * connection's mark from the kernel; a RST for a closed port is nobody's.
- */
-static __noinline int classify_reset(struct __sk_buff *skb, struct packet *p)
-{
-	const struct flow_key *key = &p->transport.key;
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *found, *sk;
-	struct hq_flow *flow = NULL;
-	__u32 size;
-
-	if (parse_transport(skb, &p->net, &p->transport, 0) || p->transport.protocol != IPPROTO_TCP)
-		return 0;
-	if (p->net.family == 4) {
-		tuple.ipv4.saddr = ((__u32 *)key->remote)[3];
-		tuple.ipv4.daddr = ((__u32 *)key->local)[3];
-		tuple.ipv4.sport = bpf_htons(key->remote_port);
-		tuple.ipv4.dport = bpf_htons(key->local_port);
-		size = sizeof(tuple.ipv4);
-	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, key->remote, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, key->local, 16);
-		tuple.ipv6.sport = bpf_htons(key->remote_port);
-		tuple.ipv6.dport = bpf_htons(key->local_port);
-		size = sizeof(tuple.ipv6);
-	}
-	found = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-	if (!found)
-		return 0;
-	sk = bpf_sk_fullsock(found);
-	if (sk && sk->state != TCP_LISTEN)
-		flow = flow_of(sk);
-	if (flow) {
-		p->decision = flow_load_decision(flow);
-		p->flow = flow;
-	}
-	bpf_sk_release(found);
-	return flow && p->decision.generation == p->generation;
 }
 
 static __always_inline int classify_packet(struct __sk_buff *skb, struct packet *p)
