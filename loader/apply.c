@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * apply: everything is prepared and attached beside what is in force; then one
+ * word flips; then the rest is made to follow. Up to the flip every step can be
+ * undone, and a killed command leaves the old policy in force; after it only
+ * the new one is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "apply.h"
+#include "cgroups.h"
+#include "changes.h"
+#include "exe.h"
+#include "force.h"
+#include "log.h"
+#include "object.h"
+#include "sockets.h"
+
+/* Never 0: that is the tc_index of a packet that nobody marked. */
+static __u16 random_mark(void)
+{
+	__u16 mark = 0;
+
+	while (!mark)
+		if (getrandom(&mark, sizeof(mark), 0) != sizeof(mark))
+			mark = getpid();
+	return mark;
+}
+
+static int write_install(const struct apply *a)
+{
+	__u32 zero = 0;
+
+	if (bpf_map_update_elem(a->in.map[MAP_INSTALL], &zero, &a->install, BPF_ANY))
+		return log_error(-errno, "cannot write the map 'install'");
+	return 0;
+}
+
+/* Load this binary's programs, with whatever maps are pinned already. */
+static int load(struct apply *a)
+{
+	int err;
+
+	if (a->skel)
+		return 0;
+	if (!a->install.metered_mark)
+		a->install.metered_mark = random_mark();
+	if (!a->install.netns)
+		a->install.netns = own_netns();
+	err = object_load(&a->skel, &a->in, a->install.metered_mark);
+	if (err)
+		return err;
+	instance_close_maps(&a->in);
+	err = instance_open(&a->in);
+	if (err == -ENOENT)
+		return log_error(err, "the maps of the BPF object were not pinned");
+	return err ? err : write_install(a);
+}
+
+/*
+ * The policy in force, if any. An installation that lost some of its maps is
+ * made whole; what cannot be read of its policy counts as unknown.
+ */
+static int read_installation(struct apply *a, bool damaged)
+{
+	int err = instance_generation(&a->in, &a->generation);
+
+	if (err)
+		return log_error(err, "cannot read the generation in force");
+	a->fresh = !a->generation;
+	if (a->fresh)
+		return 0;
+	err = in_force_read(&a->in, &a->old);
+	if (err)
+		return damaged ? 0 : err;
+	if (a->old.header.abi != HQ_ABI_VERSION) {
+		log_error(0,
+			  "instance '%s' was installed by another version of hostqos; run `hostqos "
+			  "detach`, then apply again",
+			  a->in.name);
+		return -EPROTO;
+	}
+	source_parse(&a->old_source, a->old.header.file, a->old.text, a->old.header.text_length);
+	return 0;
+}
+
+/* Does what is installed fit this binary and this network namespace? */
+static int open_installation(struct apply *a)
+{
+	char hash[sizeof(a->install.object)] = "";
+	bool damaged;
+	int err = links_recover(&a->in);
+
+	a->fresh = a->in.made;
+	if (!err)
+		err = instance_open(&a->in);
+	damaged = err == -ENOENT;
+	if (a->in.map[MAP_INSTALL] >= 0 && instance_install(&a->in, &a->install))
+		return log_error(-EIO, "cannot read the map 'install'");
+	if (damaged)
+		err = load(a);
+	if (!err)
+		err = read_installation(a, damaged);
+	if (err)
+		return err;
+	if (!a->fresh && a->install.netns != own_netns()) {
+		log_error(0,
+			  "instance '%s' governs another network namespace; detach it, or choose "
+			  "another --instance",
+			  a->in.name);
+		return -EXDEV;
+	}
+	object_hash(hash);
+	return strcmp(hash, a->install.object) ? load(a) : 0;
+}
+
+/* The program that tells executables' inodes: running already, or loaded now. */
+static int prepare_exe(struct apply *a)
+{
+	int err, program = a->skel ? object_program(object_of(a->skel), "exe_files")
+				   : link_program(&a->in, "exe_files");
+
+	if (program < 0) {
+		err = load(a);
+		if (err)
+			return err;
+		program = object_program(object_of(a->skel), "exe_files");
+	}
+	exe_use_program(program);
+	return program < 0 ? program : 0;
+}
+
+static int find_targets(struct apply *a)
+{
+	const struct policy *policy = a->source.policy;
+	int fd = cgroup_open(&a->in, policy->attach_cgroup);
+
+	if (fd == -ENOENT) {
+		diag_error(&a->source.diag, policy->attach_cgroup_at,
+			   "there is no cgroup '%s' below %s", policy->attach_cgroup,
+			   a->in.cgroup2);
+		return fd;
+	}
+	if (fd < 0)
+		return log_error(fd, "cannot open the cgroup '%s'", policy->attach_cgroup);
+	a->want.cgroup_fd = fd;
+	a->want.features = a->source.image->header.features;
+	return cgroup_id(fd, &a->want.cgroup);
+}
+
+static int compile(struct apply *a)
+{
+	int err = prepare_exe(a);
+
+	if (!err)
+		err = source_compile(&a->source, &a->old, exe_resolve);
+	if (err)
+		return err;
+	err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
+	return err ? log_error(err, "cannot list the interfaces") : find_targets(a);
+}
+
+/* Attach what is not attached; nothing of it acts on the new policy yet. */
+static int attach(struct apply *a)
+{
+	int err = links_survey(&a->links, &a->in, &a->want);
+
+	if (!err)
+		err = egress_survey(&a->egress, &a->links, &a->in, &a->chosen);
+	if (!err && links_incomplete(&a->links))
+		err = load(a);
+	if (!err)
+		err = cgroups_make(&a->in, a->source.policy);
+	if (!err && a->skel)
+		err = egress_attach(&a->egress, &a->links, &a->in, object_of(a->skel), &a->want);
+	return err;
+}
+
+/* Before the flip: as if nothing had been tried. */
+static void undo(struct apply *a)
+{
+	links_undo(&a->links, &a->in);
+	egress_undo(&a->egress, &a->in);
+	if (a->fresh)
+		force_remove(&a->in);
+	else if (a->old_source.policy)
+		cgroups_remove(&a->in, a->old_source.policy);
+}
+
+/* After the flip: let the rest follow, and live sockets too. */
+static int follow(struct apply *a, const struct tables *tables)
+{
+	int err = tables_grace(&a->in, tables, a->generation & 1);
+
+	if (err)
+		return log_error(err, "cannot wait for running programs");
+	err = links_commit(&a->links, &a->in);
+	if (!err)
+		err = egress_commit(&a->in, &a->chosen);
+	if (!err)
+		err = tables_pin(&a->in, tables);
+	a->install.abi = HQ_ABI_VERSION;
+	a->install.netns = own_netns();
+	a->install.cgroup = a->want.cgroup;
+	snprintf(a->install.cgroup_path, sizeof(a->install.cgroup_path), "%s",
+		 a->source.policy->attach_cgroup);
+	object_hash(a->install.object);
+	if (!err)
+		err = write_install(a);
+	return err ? err : adopt(&a->adoption, &a->in, a->source.image->classes);
+}
+
+static int replace(struct apply *a)
+{
+	struct tables tables;
+	int err = attach(a);
+
+	/* The first time nothing is known of any socket, and no iterator is pinned. */
+	if (!err && !a->fresh)
+		err = adopt_prepare(&a->adoption, &a->in);
+	if (!err)
+		err = force_flip(&a->in, &a->source, &a->old, &tables, &a->generation);
+	if (err)
+		return err;
+	a->flipped = true;
+	a->changes = changes_between(a->old_source.policy, a->source.policy);
+	err = follow(a, &tables);
+	tables_close(&tables);
+	if (err)
+		log_error(
+			0,
+			"the new policy is in force, but not all that goes with it was done; apply "
+			"it again");
+	return err;
+}
+
+int apply_policy(struct apply *a)
+{
+	int err = open_installation(a);
+
+	if (!err)
+		err = compile(a);
+	if (!err)
+		err = replace(a);
+	if (err && !a->flipped)
+		undo(a);
+	return err;
+}
+
+void apply_release(struct apply *a)
+{
+	json_object_put(a->changes);
+	adoption_free(&a->adoption);
+	links_close(&a->links);
+	egress_free(&a->egress);
+	interfaces_free(&a->chosen);
+	if (a->want.cgroup_fd >= 0)
+		close(a->want.cgroup_fd);
+	if (a->skel)
+		object_unload(a->skel);
+	in_force_free(&a->old);
+	source_free(&a->old_source);
+	source_free(&a->source);
+	instance_close(&a->in);
+}

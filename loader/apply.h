@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Putting a policy in force, for the verbs that do.
+ */
+#ifndef HOSTQOS_LOADER_APPLY_H
+#define HOSTQOS_LOADER_APPLY_H
+
+#include "adopt.h"
+#include "egress.h"
+#include "links.h"
+#include "source.h"
+
+struct hostqos_bpf;
+struct json_object;
+
+struct apply {
+	struct instance in;
+	bool fresh;		  /* no policy was in force */
+	bool flipped;		  /* the new one is */
+	struct source source;	  /* the new policy */
+	struct in_force old;	  /* the one in force, generation 0 if none is */
+	struct source old_source; /* its text, parsed again; without policy if there is none */
+	struct hq_install install;
+	struct hostqos_bpf *skel; /* loaded only if something must be attached */
+	struct interfaces chosen;
+	struct links links;
+	struct egress egress;
+	struct link_targets want;
+	__u32 generation; /* in force: the old one's, then the new one's */
+	struct json_object *changes;
+	struct adoption adoption;
+};
+
+/* All of it without what the caller gives: `in`, locked, and `source`, parsed. */
+#define APPLY_INIT                                                                                 \
+	{                                                                                          \
+		.want.cgroup_fd = -1                                                               \
+	}
+
+/* Put a->source in force, under the lock. 0, or -errno, reported or in its `diag`. */
+int apply_policy(struct apply *a);
+void apply_release(struct apply *a);
+
+#endif
