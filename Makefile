@@ -81,7 +81,9 @@ $(unit): $(O)/%: $(O)/asan/%.o $(O)/asan/policy.a; $(call link,$(sanitize),$(tes
 $(bpf): $(O)/%: $(O)/%.o $(call support_of,bpf) $(O)/loader.a $(O)/policy.a; $(call link,,$(test_libs))
 $(net): $(O)/%: $(O)/%.o $(call support_of,net); $(call link,,$(test_libs))
 $(demo): $(O)/demo/%: $(O)/selftests/demo/%.o; $(call link,,$(call pc,--libs libpcap))
-$(bench): $(O)/bench/%: $(O)/selftests/bench/%.o $(call support_of,bpf) $(O)/loader.a $(O)/policy.a; $(call link,,$(test_libs))
+$(O)/bench/connections: $(call support_of,net)
+$(filter-out %/connections,$(bench)): $(call support_of,bpf) $(O)/loader.a $(O)/policy.a
+$(bench): $(O)/bench/%: $(O)/selftests/bench/%.o; $(call link,,$(test_libs))
 
 # Names what is missing, with the package that brings it; setup-* installs it.
 groups	  := build test demo vm bench check
