@@ -24,8 +24,8 @@
  */
 const volatile __u16 metered_mark = 1;
 
-static __always_inline enum colour colour_of(const struct packet *p, const struct hq_class *class,
-					     __u32 bytes)
+static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct packet *p,
+					     const struct hq_class *class)
 {
 	struct fragment_fate *fate;
 	enum colour colour;
@@ -33,7 +33,8 @@ static __always_inline enum colour colour_of(const struct packet *p, const struc
 	if (!class->egress.rate)
 		return GREEN;
 	fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
-	colour = meter_charge(&class->egress, p->decision.class, bytes);
+	colour = meter_charge(&class->egress, p->decision.class, skb->wire_len,
+			      departure_time(skb, p->flow));
 	return fate ? fate->colour : colour;
 }
 
@@ -67,7 +68,7 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 		fault(HQ_FAULT_CLASS);
 		return PASS_ON;
 	}
-	colour = colour_of(p, class, bytes);
+	colour = colour_of(skb, p, class);
 	if (is_fragment(p, 1))
 		fragment_remember(p, colour);
 	dscp = p->syn_ack ? class->syn_ack : class->dscp;

@@ -7,7 +7,7 @@
 
 #include <hostqos/bucket.h>
 
-#include "policy.h"
+#include "flow.h"
 
 /* More cores than this would have to charge one bucket within one another's step. */
 #define BUCKET_RETRIES 16
@@ -15,15 +15,29 @@
 enum colour { GREEN, RED };
 
 /*
+ * When a packet leaves, in ns of CLOCK_MONOTONIC. TCP has read that clock
+ * already: __tcp_transmit_skb() leaves its departure time in skb->tstamp, and
+ * reading the clock again would cost more than all else in the meter. What
+ * other protocols have there may be the application's (SO_TXTIME).
+ */
+static __always_inline __u64 departure_time(struct __sk_buff *skb, const struct hq_flow *flow)
+{
+	__u64 departure = 0;
+
+	if (flow->protocol == IPPROTO_TCP && flow->type == SOCK_STREAM)
+		departure = skb->tstamp;
+	return departure ?: bpf_ktime_get_ns();
+}
+
+/*
  * Charge a class's bucket. Lock-free: the TAT moves only forwards by
  * compare-and-swap. A packet that loses every race passes; the winners paid.
  */
 static __always_inline enum colour meter_charge(const struct hq_meter *meter, __u32 class,
-						__u32 bytes)
+						__u32 bytes, __u64 ns)
 {
 	struct hq_bucket *bucket = bpf_map_lookup_elem(&buckets, &class);
-	__u64 now = hq_ticks(bpf_ktime_get_ns());
-	__u64 cost = hq_cost(meter, bytes), tat, next = 0;
+	__u64 cost = hq_cost(meter, bytes), now = hq_ticks(ns), tat, next = 0;
 	int i;
 
 	if (!bucket)

@@ -72,8 +72,8 @@ static void on_one_core(void)
 /* ns a connection, made by a process that is born in the client's place. */
 static double measure(const struct subject *s)
 {
-	double *ns = mmap(NULL, sizeof(*ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-			  0);
+	double *ns =
+		mmap(NULL, sizeof(*ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	double begin, result;
 	pid_t pid;
 	int i;

@@ -28,11 +28,14 @@ static const char policy[] = "hostqos: 1\n"
 			     "  tight: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb } }\n"
 			     "  softer: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb,"
 			     " exceed: { remark: LE } } }\n"
+			     "  timed: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb } }\n"
+			     "  untimed: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb } }\n"
 			     "rules:\n"
 			     "  - { match: { protocol: udp, remote_port: 5060 }, class: voice }\n"
 			     "  - { match: { remote: [198.51.100.7, '2001:db8:7::/48'] },"
 			     " class: video }\n"
 			     "  - { match: { remote_port: 6666 }, class: softer }\n"
+			     "  - { match: { remote_port: 6667 }, class: untimed }\n"
 			     "  - { match: { remote_port: 25 }, refuse: true }\n";
 
 static struct governed *g;
@@ -343,6 +346,56 @@ static void dropper_drops_what_exceeds(void **state)
 	assert_int_equal(after.exceed_bytes - before.exceed_bytes, 8 * b.length);
 }
 
+/* At 8 kbit/s a full frame takes 1.5 s to earn: here in TCP's own time, of which none passes. */
+static void tcp_is_metered_by_its_departure_time(void **state)
+{
+	static const struct {
+		double after; /* s */
+		int verdict;
+	} packets[] = {{0, TC_ACT_UNSPEC}, {0, TC_ACT_UNSPEC}, {0, TC_ACT_SHOT},
+		       {1, TC_ACT_SHOT},   {2, TC_ACT_UNSPEC}, {2, TC_ACT_SHOT}};
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP, .payload = 1472};
+	struct hq_flow flow = run_tcp_flow(g, "timed");
+	unsigned long long start = run_now();
+	struct run r = {};
+	struct built b;
+	size_t i;
+
+	(void)state;
+	packet_build(&b, &spec);
+	r.packet = b.bytes;
+	r.length = b.length;
+	run_give(g, &flow);
+	for (i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+		r.departure = start + packets[i].after * 1e9;
+		run_program(g, RUN_GOVERNED, &r);
+		assert_int_equal(r.verdict, packets[i].verdict);
+	}
+}
+
+/* An application may write a datagram's (SO_TXTIME). */
+static void udp_is_metered_by_the_clock(void **state)
+{
+	struct packet_spec spec = {
+		.family = 4, .protocol = IPPROTO_UDP, .destination_port = 6667, .payload = 1472};
+	struct hq_flow flow = run_udp_flow();
+	struct run r = {};
+	struct built b;
+	int i, dropped = 0;
+
+	(void)state;
+	packet_build(&b, &spec);
+	r.packet = b.bytes;
+	r.length = b.length;
+	run_give(g, &flow);
+	for (i = 0; i < 10; i++) {
+		r.departure = run_now() + (i + 1) * 1000000000000ULL;
+		run_program(g, RUN_GOVERNED, &r);
+		dropped += r.verdict == TC_ACT_SHOT;
+	}
+	assert_int_equal(dropped, 8);
+}
+
 /* A GSO packet is charged by what its segments are on the wire, and counted by them. */
 static void gso_is_charged_by_wire_length(void **state)
 {
@@ -434,6 +487,8 @@ int main(void)
 		cmocka_unit_test(fragments_follow_the_first),
 		cmocka_unit_test(fragments_share_the_colour),
 		cmocka_unit_test(dropper_drops_what_exceeds),
+		cmocka_unit_test(tcp_is_metered_by_its_departure_time),
+		cmocka_unit_test(udp_is_metered_by_the_clock),
 		cmocka_unit_test(gso_is_charged_by_wire_length),
 		cmocka_unit_test(stacked_devices_charge_once),
 		cmocka_unit_test(unknown_class_fails_open),

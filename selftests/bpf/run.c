@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -132,6 +133,7 @@ static int program_fd(struct governed *g, enum run_program program)
 		[RUN_GOVERNED_TWICE] = g->skel->progs.governed_twice,
 		[RUN_GIVEN_ONLY] = g->skel->progs.given_only,
 		[RUN_UNGOVERNED] = g->skel->progs.ungoverned,
+		[RUN_FLOOR] = g->skel->progs.storage_and_clock,
 		[RUN_EMPTY] = g->skel->progs.empty,
 	};
 
@@ -140,7 +142,9 @@ static int program_fd(struct governed *g, enum run_program program)
 
 void run_program(struct governed *g, enum run_program program, struct run *r)
 {
-	struct __sk_buff in = {.wire_len = r->wire_length, .gso_segs = r->gso_segments}, out = {};
+	struct __sk_buff in = {
+		.wire_len = r->wire_length, .gso_segs = r->gso_segments, .tstamp = r->departure};
+	struct __sk_buff out = {};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = r->packet, .data_size_in = r->length,
 		    .data_out = r->out, .data_size_out = sizeof(r->out), .ctx_in = &in,
 		    .ctx_size_in = sizeof(in), .ctx_out = &out, .ctx_size_out = sizeof(out),
@@ -151,6 +155,14 @@ void run_program(struct governed *g, enum run_program program, struct run *r)
 	r->verdict = (int)opts.retval;
 	r->nanoseconds = opts.duration;
 	r->priority = out.priority;
+}
+
+unsigned long long run_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
 struct hq_class_counters run_counters(struct governed *g, const char *class_name)

@@ -27,14 +27,22 @@ struct hq_flow run_tcp_flow(struct governed *g, const char *class_name);
 /* An unconnected UDP socket's flow of root in the given cgroup-less identity. */
 struct hq_flow run_udp_flow(void);
 
-enum run_program { RUN_GOVERNED, RUN_GOVERNED_TWICE, RUN_GIVEN_ONLY, RUN_UNGOVERNED, RUN_EMPTY };
+enum run_program {
+	RUN_GOVERNED,
+	RUN_GOVERNED_TWICE,
+	RUN_GIVEN_ONLY,
+	RUN_UNGOVERNED,
+	RUN_FLOOR,
+	RUN_EMPTY
+};
 
 struct run {
 	const void *packet; /* from the Ethernet header */
 	unsigned int length;
 	unsigned int wire_length; /* 0: the packet's */
 	unsigned int gso_segments;
-	unsigned int repeat; /* 0: once */
+	unsigned long long departure; /* ns, as TCP leaves it; 0: none */
+	unsigned int repeat;	      /* 0: once */
 	/* the answer */
 	unsigned char out[4096];
 	unsigned int out_length;
@@ -44,6 +52,9 @@ struct run {
 };
 
 void run_program(struct governed *g, enum run_program program, struct run *r);
+
+/* CLOCK_MONOTONIC, as the meter reads it. */
+unsigned long long run_now(void);
 
 /* Sums over CPUs. */
 struct hq_class_counters run_counters(struct governed *g, const char *class_name);
