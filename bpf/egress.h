@@ -56,7 +56,7 @@ static __always_inline __u8 kept_dscp(const struct packet *p)
 }
 
 /* Meter, count, mark. Returns the verdict for tc. */
-static __always_inline int condition(struct __sk_buff *skb, const struct packet *p)
+static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 {
 	const struct hq_class *class = policy_class_of(p->generation, p->decision.class);
 	struct hq_class_counters *count = class_counters_of(p->decision.class);
@@ -71,7 +71,9 @@ static __always_inline int condition(struct __sk_buff *skb, const struct packet 
 	colour = colour_of(skb, p, class);
 	if (is_fragment(p, 1))
 		fragment_remember(p, colour);
-	dscp = p->syn_ack ? class->syn_ack : class->dscp;
+	dscp = class->dscp;
+	if (class->syn_ack != dscp && (p->syn_ack || opens_fast(skb, p)))
+		dscp = class->syn_ack;
 	if (colour == RED) {
 		count->exceed_packets += segments;
 		count->exceed_bytes += bytes;
@@ -160,15 +162,17 @@ static __always_inline int classify_packet(struct __sk_buff *skb, struct packet 
 	struct bpf_sock *sk = skb->sk;
 	struct hq_flow *flow;
 
-	if (!sk) /* tcp_v6_send_response() gives its packets no socket */
-		return classify_reset(skb, p);
-	flow = flow_of(sk); /* NULL too where sk is no full socket */
-	if (flow)
-		return classify_sent(skb, flow, p);
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return classify_syn_ack(skb, p);
-	return sk->type == SOCK_RAW && sk->protocol == IPPROTO_TCP && classify_reset(skb, p);
+	if (sk) {
+		flow = flow_of(sk); /* NULL too where sk is no full socket */
+		if (flow)
+			return classify_sent(skb, flow, p);
+		sk = bpf_sk_fullsock(sk);
+		if (!sk)
+			return classify_syn_ack(skb, p);
+		if (sk->type != SOCK_RAW || sk->protocol != IPPROTO_TCP)
+			return 0;
+	}
+	return classify_answer(skb, p);
 }
 
 /* Came in at an interface, and has no socket here. */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What comes in: SYNs to listeners that refuse them, and the DSCP of the
- * latest datagram from each peer. Attached only where a policy asks for it.
+ * What comes in: SYNs to listeners that refuse them, the DSCP of the latest
+ * datagram from each peer, and of what opens a connection. Attached only where
+ * a policy asks for it.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #include "flow.h"
+#include "handshake.h"
 #include "parse.h"
 
 /* A SYN, seen with its listener: 0 drops it before there is a request socket. */
@@ -42,16 +44,6 @@ static __always_inline void on_datagram(struct __sk_buff *skb, struct hq_flow *f
 	flow_store_decision(flow, again);
 }
 
-static __always_inline int is_syn(struct __sk_buff *skb, const struct transport *t)
-{
-	__u8 flags;
-
-	/* The octet behind data offset and reserved bits: SYN is 2, ACK 16 (RFC 9293, 3.1). */
-	if (bpf_skb_load_bytes(skb, t->offset + 13, &flags, 1))
-		return 0;
-	return (flags & 0x12) == 0x02;
-}
-
 SEC("cgroup_skb/ingress")
 int ingress(struct __sk_buff *skb)
 {
@@ -72,10 +64,14 @@ int ingress(struct __sk_buff *skb)
 	h = policy_header_of(generation);
 	if (!flow || !h || parse_network(skb, 0, &n) || parse_transport(skb, &n, &t, 1))
 		return 1;
+	if (h->features & HQ_FEATURE_INBOUND_DSCP) {
+		if (t.protocol == IPPROTO_TCP)
+			handshake_remember(&t.key, hq_dscp(n.dsfield));
+		else
+			on_datagram(skb, flow, &n, &t);
+	}
 	if (t.protocol == IPPROTO_TCP && is_syn(skb, &t))
 		return on_syn(flow, &n, &t, generation);
-	if (t.protocol != IPPROTO_TCP && (h->features & HQ_FEATURE_INBOUND_DSCP))
-		on_datagram(skb, flow, &n, &t);
 	return 1;
 }
 

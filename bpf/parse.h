@@ -189,6 +189,30 @@ static __noinline int parse_transport(struct __sk_buff *skb, const struct networ
 	return 0;
 }
 
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+/* SYN and ACK of a parsed segment: the octet behind data offset and reserved bits (RFC 9293, 3.1).
+ */
+static __always_inline __u8 tcp_syn_and_ack(struct __sk_buff *skb, const struct transport *t)
+{
+	__u8 flags;
+
+	if (bpf_skb_load_bytes(skb, t->offset + 13, &flags, 1))
+		return 0;
+	return flags & (TCP_SYN | TCP_ACK);
+}
+
+static __always_inline int is_syn(struct __sk_buff *skb, const struct transport *t)
+{
+	return tcp_syn_and_ack(skb, t) == TCP_SYN;
+}
+
+static __always_inline int is_syn_ack(struct __sk_buff *skb, const struct transport *t)
+{
+	return tcp_syn_and_ack(skb, t) == (TCP_SYN | TCP_ACK);
+}
+
 /* Put a DSCP into the header, ECN and the IPv4 checksum kept right. 0 or -errno. */
 static __always_inline int rewrite_dscp(struct __sk_buff *skb, const struct network *n, __u8 dscp)
 {

@@ -7,6 +7,7 @@
 #include <linux/ipv6.h>
 #include <bpf/bpf_helpers.h>
 
+#include "handshake.h"
 #include "marks.h"
 
 #define TCP_BPF_SYN_IP 1006
@@ -60,8 +61,11 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *
 				      struct flow_key *key, __u32 generation)
 {
 	flow->bits = (flow->bits & ~HQ_FLOW_LISTENER) | HQ_FLOW_CONNECTED;
-	flow->saved.bits &= ~HQ_SAVED_SYN;
 	flow->inbound_dscp = syn_dscp(ctx);
+	/* No SYN was kept though that was asked: SYN cookies. The ACK stands for it. */
+	if (flow->inbound_dscp == HQ_DSCP_NONE && (flow->saved.bits & HQ_SAVED_SYN))
+		flow->inbound_dscp = handshake_dscp(key);
+	flow->saved.bits &= ~HQ_SAVED_SYN;
 	flow->counted = 0;
 	key_set_inbound_dscp(key, flow->inbound_dscp);
 	settle(ctx, flow, decide(flow, key, generation));

@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the kernel sends in a socket's name without that socket on the packet:
- * SYN-ACKs, of a request socket, and RSTs, of the kernel's control socket.
+ * SYN-ACKs, of a request socket or under SYN cookies of none, and RSTs, of the
+ * kernel's control socket.
  */
 #ifndef HOSTQOS_BPF_SYN_ACK_H
 #define HOSTQOS_BPF_SYN_ACK_H
 
+#include "handshake.h"
 #include "packet.h"
 
-/* A SYN-ACK: the request's listener has the identity, the packet the addresses. */
+/* The listener has the identity, the packet, which is parsed, the addresses. */
+static __always_inline void decide_syn_ack(struct packet *p, struct hq_flow *listener,
+					   __u8 inbound_dscp)
+{
+	struct flow_key *key = &p->transport.key;
+
+	key_set_direction(key, HQ_INBOUND);
+	key_set_inbound_dscp(key, inbound_dscp);
+	p->decision = decide(listener, key, p->generation);
+	p->syn_ack = 1;
+	p->flow = listener;
+}
+
+/* A SYN-ACK whose request socket is remembered, first or repeated. */
 static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet *p)
 {
 	struct tcp_request_sock *request;
 	struct bpf_sock *listener, *sk = skb->sk;
-	struct flow_key *key = &p->transport.key;
 	struct hq_flow *flow;
 
 	if (!sk)
@@ -26,30 +40,18 @@ static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet
 		fault(HQ_FAULT_PARSE);
 		return 0;
 	}
-	key_set_direction(key, HQ_INBOUND);
 	request = bpf_skc_to_tcp_request_sock(sk);
-	key_set_inbound_dscp(key, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
-	p->decision = decide(flow, key, p->generation);
-	p->syn_ack = 1;
-	p->flow = flow;
+	decide_syn_ack(p, flow, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
 	return 1;
 }
 
-/*
- * What the kernel's control socket sends in a live socket's name: a RST after
- * data for a closed end (tcp_v4_send_reset()). A TIME_WAIT's ACK has the
- * connection's mark from the kernel; a RST for a closed port is nobody's.
- */
-static __noinline int classify_reset(struct __sk_buff *skb, struct packet *p)
+/* Where the kernel would take the peer's next segment. To be released. */
+static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb, const struct packet *p)
 {
 	const struct flow_key *key = &p->transport.key;
 	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *found, *sk;
-	struct hq_flow *flow = NULL;
 	__u32 size;
 
-	if (parse_transport(skb, &p->net, &p->transport, 0) || p->transport.protocol != IPPROTO_TCP)
-		return 0;
 	if (p->net.family == 4) {
 		tuple.ipv4.saddr = ((__u32 *)key->remote)[3];
 		tuple.ipv4.daddr = ((__u32 *)key->local)[3];
@@ -63,18 +65,59 @@ static __noinline int classify_reset(struct __sk_buff *skb, struct packet *p)
 		tuple.ipv6.dport = bpf_htons(key->local_port);
 		size = sizeof(tuple.ipv6);
 	}
-	found = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-	if (!found)
+	return bpf_sk_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+}
+
+/* As the above; p->syn_ack tells whether the packet is a listener's SYN-ACK. */
+static __noinline struct hq_flow *find_flow(struct __sk_buff *skb, struct packet *p)
+{
+	struct hq_flow *flow;
+	struct bpf_sock *sk;
+
+	if (parse_transport(skb, &p->net, &p->transport, 0) || p->transport.protocol != IPPROTO_TCP)
+		return NULL;
+	sk = find_socket(skb, p);
+	if (!sk)
+		return NULL;
+	flow = flow_of(sk);
+	p->syn_ack = sk->state == TCP_LISTEN;
+	bpf_sk_release(sk);
+	return p->syn_ack && !is_syn_ack(skb, &p->transport) ? NULL : flow;
+}
+
+/*
+ * What names no socket, or the kernel's control socket: a SYN-ACK under SYN
+ * cookies (tcp_make_synack(), TCP_SYNACK_COOKIE), or a RST after data for a
+ * closed end (tcp_v4_send_reset()). In a group of SO_REUSEPORT the addresses
+ * find the listener that got the SYN, as they did for the SYN itself. A
+ * TIME_WAIT's ACK has the connection's mark from the kernel; a RST for a
+ * closed port is nobody's.
+ */
+static __always_inline int classify_answer(struct __sk_buff *skb, struct packet *p)
+{
+	struct hq_flow *flow = find_flow(skb, p);
+
+	if (!flow)
 		return 0;
-	sk = bpf_sk_fullsock(found);
-	if (sk && sk->state != TCP_LISTEN)
-		flow = flow_of(sk);
-	if (flow) {
-		p->decision = flow_load_decision(flow);
-		p->flow = flow;
+	if (p->syn_ack) {
+		decide_syn_ack(p, flow, handshake_dscp(&p->transport.key));
+		return 1;
 	}
-	bpf_sk_release(found);
-	return flow && p->decision.generation == p->generation;
+	p->decision = flow_load_decision(flow);
+	p->flow = flow;
+	return p->decision.generation == p->generation;
+}
+
+/*
+ * Fast Open: the connection's own socket is there before its SYN-ACK, and may
+ * send data beside it (tcp_make_synack(), TCP_SYNACK_FASTOPEN).
+ */
+static __always_inline int opens_fast(struct __sk_buff *skb, struct packet *p)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return sk && sk->state == TCP_SYN_RECV &&
+	       !parse_transport(skb, &p->net, &p->transport, 0) && is_syn_ack(skb, &p->transport);
 }
 
 #endif

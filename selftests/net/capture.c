@@ -54,6 +54,16 @@ struct capture *capture_start(struct testbed *tb, int netns, const char *interfa
 	return c;
 }
 
+void capture_only(struct capture *c, const char *expression)
+{
+	struct bpf_program filter;
+
+	if (pcap_compile(c->pcap, &filter, expression, 1, PCAP_NETMASK_UNKNOWN) ||
+	    pcap_setfilter(c->pcap, &filter))
+		fail_msg("capture of %s: %s", expression, pcap_geterr(c->pcap));
+	pcap_freecode(&filter);
+}
+
 void capture_stop(struct capture *c)
 {
 	pcap_close(c->pcap);

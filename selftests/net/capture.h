@@ -51,6 +51,8 @@ struct capture {
 
 /* Inbound packets only. Whole from here on: that none was lost is checked at each read. */
 struct capture *capture_start(struct testbed *tb, int netns, const char *interface);
+/* From here on only what tcpdump would take by this expression. */
+void capture_only(struct capture *c, const char *expression);
 /* Takes in what has arrived by now. */
 void capture_read(struct capture *c);
 /* Forgets what has arrived by now. */

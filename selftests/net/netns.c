@@ -190,3 +190,41 @@ bool netns_listens(int netns, int protocol, int port)
 	netns_do(netns, find_listener, &l);
 	return l.found;
 }
+
+struct counter {
+	const char *name;
+	uint64_t value;
+	bool found;
+};
+
+/* Of /proc/net/netstat: pairs of lines, one with the names and one with the values. */
+static void read_counter(void *arg)
+{
+	FILE *file = fopen("/proc/thread-self/net/netstat", "re");
+	char names[8192], values[8192], *name, *value, *n, *v;
+	struct counter *c = arg;
+
+	while (file && fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file)) {
+		name = strtok_r(names, " \n", &n);
+		value = strtok_r(values, " \n", &v);
+		for (; name && value;
+		     name = strtok_r(NULL, " \n", &n), value = strtok_r(NULL, " \n", &v)) {
+			if (strcmp(name, c->name))
+				continue;
+			c->value = strtoull(value, NULL, 10);
+			c->found = true;
+		}
+	}
+	if (file)
+		fclose(file);
+}
+
+uint64_t netns_counter(int netns, const char *name)
+{
+	struct counter c = {.name = name};
+
+	netns_do(netns, read_counter, &c);
+	if (!c.found)
+		fail_msg("this kernel does not count %s", name);
+	return c.value;
+}

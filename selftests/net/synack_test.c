@@ -1,64 +1,41 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * SYN-ACKs carry the mark of the connection that they open, from the first one.
+ * SYN-ACKs carry the mark of the connection that they open, from the first
+ * one, under whatever conditions the kernel sends them.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
-#include "capture.h"
 #include "hostqos.h"
-#include "sockets.h"
+#include "services.h"
 
 #define AF11 10
 #define AF21 18
 #define AF41 34
 #define CS5  40
+#define EF   46
 
-#define SYN_ACK .with = TCP_SYN | TCP_ACK
-
-/* How a server listens, and where its clients find it and come from. */
-static const struct service {
-	const char *listen, *connect, *from, *from_b;
-} services[] = {
-	{NEAR4, NEAR4, FAR4, FAR4_B},
-	{NEAR6, NEAR6, FAR6, FAR6_B},
-	{"::", NEAR4, FAR4, FAR4_B},
-	{"::", NEAR6, FAR6, FAR6_B},
-};
-
-#define SERVICES (sizeof(services) / sizeof(services[0]))
-
-/* A connection from the address, with a byte each way, closed by the server. */
-static void visit(struct testbed *tb, int listener, const struct service *s, const char *from)
+/* A cookie's SYN-ACK belongs to no socket (tcp_make_synack()). 2: always, not in need only. */
+static void send_cookies(struct testbed *tb)
 {
-	struct place far = far_place(tb);
-	int client = tcp_socket(&far, s->connect), server;
-
-	bind_to(client, from, 0);
-	connect_to(client, s->connect, local_port(listener));
-	server = accept_from(listener);
-	send_bytes(client, 1);
-	receive_bytes(server, 1);
-	send_bytes(server, 1);
-	receive_bytes(client, 1);
-	close(server);
-	receive_end(client);
-	close(client);
+	netns_sysctl(tb->near, "ipv4/tcp_syncookies", "2");
 }
 
 static void each_service(struct testbed *tb, int syn_ack, int rest)
 {
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct place near = near_place(tb, "/web");
-	size_t i;
 
-	for (i = 0; i < SERVICES; i++) {
-		int listener = tcp_listener(&near, services[i].listen, 7000 + i);
+	for_each_service(i)
+	{
+		int listener = service_listen(&near, i);
 
-		visit(tb, listener, &services[i], services[i].from);
-		judge(c, FLOW(.from_port = 7000 + i, SYN_ACK), syn_ack, 1);
-		judge(c, FLOW(.from_port = 7000 + i, .without = TCP_SYN), rest, 2);
+		visit(tb, listener, i, services[i].from, 0);
+		judge(c, FROM_SERVICE(i, SYN_ACK), syn_ack, 1);
+		judge(c, FROM_SERVICE(i, NO_SYN), rest, 2);
 		close(listener);
 	}
 }
@@ -73,71 +50,87 @@ static void syn_ack_may_have_a_mark_of_its_own(void **state)
 {
 	apply(*state, "classes: { web: { dscp: AF21, syn_ack: CS5, cgroup: @/web } }\n");
 	each_service(*state, CS5, AF21);
+	send_cookies(*state);
+	each_service(*state, CS5, AF21);
 }
 
-/* A cookie's SYN-ACK belongs to no socket (tcp_make_synack()). */
-static void syn_ack_under_cookies_is_marked(void **state)
+/* Visits of a client of either class, and what they must see. */
+static void both_clients(struct testbed *tb, int a, int syn_ack_b, int b)
 {
-	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/web");
 
-	netns_sysctl(tb->near, "ipv4/tcp_syncookies", "2");
-	apply(tb, "classes: { web: { dscp: AF21, cgroup: @/web } }\n");
-	each_service(tb, AF21, AF21);
+	for_each_service(i)
+	{
+		const struct service *s = &services[i];
+		int listener = service_listen(&near, i);
+
+		visit(tb, listener, i, s->from_b, 0);
+		visit(tb, listener, i, s->from, 0);
+		judge(c, FROM_SERVICE(i, .to = s->from, SYN_ACK), a, 1);
+		judge(c, FROM_SERVICE(i, .to = s->from), a, 3);
+		judge(c, FROM_SERVICE(i, .to = s->from_b, SYN_ACK), syn_ack_b, 1);
+		judge(c, FROM_SERVICE(i, .to = s->from_b, NO_SYN), b, 2);
+		close(listener);
+	}
 }
 
 static void syn_ack_is_of_its_clients_class(void **state)
 {
 	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/web");
-	size_t i;
 
 	apply(tb, "classes:\n"
 		  "  web: { dscp: AF21 }\n"
 		  "  gold: { dscp: AF41, syn_ack: CS5 }\n"
 		  "rules:\n"
-		  "  - match: { cgroup: @/web, remote: [" FAR4_B ", \"" FAR6_B "\"] }\n"
-		  "    class: gold\n"
-		  "  - match: { cgroup: @/web }\n"
-		  "    class: web\n");
-	for (i = 0; i < SERVICES; i++) {
-		const struct service *s = &services[i];
-		int listener = tcp_listener(&near, s->listen, 7000 + i);
-
-		visit(tb, listener, s, s->from);
-		visit(tb, listener, s, s->from_b);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from), AF21, 3);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from_b, SYN_ACK), CS5, 1);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from_b, .without = TCP_SYN), AF41, 2);
-		close(listener);
-	}
+		  "  - { match: { cgroup: @/web, remote: " CLIENTS_B " }, class: gold }\n"
+		  "  - { match: { cgroup: @/web }, class: web }\n");
+	both_clients(tb, AF21, CS5, AF41);
+	send_cookies(tb);
+	both_clients(tb, AF21, CS5, AF41);
 }
 
 /* The SYN-ACK is built from the listener's DS field, which bears the other clients' mark. */
 static void exempt_client_gets_no_mark(void **state)
 {
 	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/web");
-	size_t i;
 
 	apply(tb, "classes: { web: { dscp: AF21 } }\n"
 		  "rules:\n"
-		  "  - match: { cgroup: @/web, remote: [" FAR4_B ", \"" FAR6_B "\"] }\n"
-		  "    class: default\n"
-		  "  - match: { cgroup: @/web }\n"
-		  "    class: web\n");
-	for (i = 0; i < SERVICES; i++) {
-		const struct service *s = &services[i];
-		int listener = tcp_listener(&near, s->listen, 7000 + i);
+		  "  - { match: { cgroup: @/web, remote: " CLIENTS_B " }, class: default }\n"
+		  "  - { match: { cgroup: @/web }, class: web }\n");
+	both_clients(tb, AF21, 0, 0);
+	send_cookies(tb);
+	both_clients(tb, AF21, 0, 0);
+}
 
-		visit(tb, listener, s, s->from_b);
-		visit(tb, listener, s, s->from);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from_b, SYN_ACK), 0, 1);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from_b), 0, 3);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from, SYN_ACK), AF21, 1);
-		judge(c, FLOW(.from_port = 7000 + i, .to = s->from), AF21, 3);
-		close(listener);
+/* Under cookies the kernel keeps nothing of the SYN, its DSCP neither. */
+static void syn_ack_is_of_its_syns_class(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/web");
+	int cookies, port;
+
+	apply(tb, "classes:\n"
+		  "  web: { dscp: AF21, cgroup: @/web }\n"
+		  "  gold: { dscp: AF41, syn_ack: CS5 }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/web, remote: " CLIENTS ", inbound_dscp: EF },"
+		  " class: gold }\n");
+	for (cookies = 0; cookies < 2; cookies++) {
+		for_each_service(i)
+		{
+			int listener = service_listen(&near, i);
+
+			port = visit(tb, listener, i, services[i].from, EF);
+			judge(c, FROM_SERVICE(i, .to_port = port, SYN_ACK), CS5, 1);
+			judge(c, FROM_SERVICE(i, .to_port = port, NO_SYN), AF41, 2);
+			port = visit(tb, listener, i, services[i].from, AF11);
+			judge(c, FROM_SERVICE(i, .to_port = port), AF21, 3);
+			close(listener);
+		}
+		send_cookies(tb);
 	}
 }
 
@@ -147,43 +140,210 @@ static void listener_older_than_the_policy_is_adopted(void **state)
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct place near = near_place(tb, "/web");
 	int listeners[SERVICES];
-	size_t i;
 
-	for (i = 0; i < SERVICES; i++)
-		listeners[i] = tcp_listener(&near, services[i].listen, 7000 + i);
+	for_each_service(i) listeners[i] = service_listen(&near, i);
 	apply(tb, "classes: { web: { dscp: AF21, syn_ack: AF11, cgroup: @/web } }\n");
-	for (i = 0; i < SERVICES; i++) {
-		visit(tb, listeners[i], &services[i], services[i].from);
-		judge(c, FLOW(.from_port = 7000 + i, SYN_ACK), AF11, 1);
-		judge(c, FLOW(.from_port = 7000 + i, .without = TCP_SYN), AF21, 2);
+	for_each_service(i)
+	{
+		visit(tb, listeners[i], i, services[i].from, 0);
+		judge(c, FROM_SERVICE(i, SYN_ACK), AF11, 1);
+		judge(c, FROM_SERVICE(i, NO_SYN), AF21, 2);
 		close(listeners[i]);
 	}
 }
 
+#define GROUP_VISITS 12
+
+/* Two listeners share a port: each SYN-ACK is of the class of the one that got the SYN. */
+static void listeners_of_a_group_keep_their_classes(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place web = near_place(tb, "/web"), gold = near_place(tb, "/gold");
+	const struct place *members[] = {&web, &gold};
+	static const int marks[] = {AF21, AF41};
+	struct place far = far_place(tb);
+	int cookies, member, visits, listeners[2], client, server, seen[2] = {0};
+
+	apply(tb, "classes: { web: { dscp: AF21 }, gold: { dscp: AF41 } }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/web, remote: " CLIENTS " }, class: web }\n"
+		  "  - { match: { cgroup: @/gold, remote: " CLIENTS " }, class: gold }\n");
+	for (cookies = 0; cookies < 2; cookies++) {
+		for_each_service(i)
+		{
+			const struct service *s = &services[i];
+
+			for (member = 0; member < 2; member++) {
+				listeners[member] = tcp_socket(members[member], s->listen);
+				set_option(listeners[member], SOL_SOCKET, SO_REUSEPORT, 1);
+				bind_to(listeners[member], s->listen, SERVICE_PORTS + i);
+				listen(listeners[member], 128);
+				fcntl(listeners[member], F_SETFL, O_NONBLOCK);
+			}
+			for (visits = 0; visits < GROUP_VISITS; visits++) {
+				client = tcp_client(&far, s->connect, SERVICE_PORTS + i);
+				/* Under cookies the client may be connected first. */
+				AWAIT((member = 0, server = accept(listeners[0], NULL, NULL)) >=
+					      0 ||
+				      (member = 1, server = accept(listeners[1], NULL, NULL)) >= 0);
+				send_bytes(server, 1);
+				receive_bytes(client, 1);
+				judge(c, FROM_SERVICE(i, .to_port = local_port(client)),
+				      marks[member], 2);
+				seen[member]++;
+				close(server);
+				close(client);
+			}
+			close(listeners[0]);
+			close(listeners[1]);
+		}
+		send_cookies(tb);
+	}
+	assert_true(seen[0] && seen[1]);
+}
+
 /* A client that hears nothing makes the server repeat its SYN-ACK. */
-static void repeated_syn_acks_are_marked(void **state)
+static int deaf_client(struct testbed *tb, int service)
 {
 	struct sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog program = {.len = 1, .filter = &drop_all};
+	const struct service *s = &services[service];
+	struct place far = far_place(tb);
+	int client = tcp_socket(&far, s->connect);
+
+	if (setsockopt(client, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)))
+		fail_msg("SO_ATTACH_FILTER");
+	fcntl(client, F_SETFL, O_NONBLOCK);
+	bind_to(client, s->from_b, 0);
+	return client;
+}
+
+/* SYN-ACKs to a deaf client go on while others fill the accept queue: one beyond its length. */
+static void repeated_syn_acks_are_marked(void **state)
+{
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct place near = near_place(tb, "/web"), far = far_place(tb);
-	int listener, client;
-	size_t i;
+	int listeners[SERVICES], deaf[SERVICES], others[SERVICES][2];
 
-	apply(tb, "classes: { web: { dscp: AF21, cgroup: @/web } }\n");
-	for (i = 0; i < 2; i++) {
-		listener = tcp_listener(&near, services[i].listen, 7000 + i);
-		client = tcp_socket(&far, services[i].connect);
-		if (setsockopt(client, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)))
-			fail_msg("SO_ATTACH_FILTER");
-		fcntl(client, F_SETFL, O_NONBLOCK);
-		connect_try(client, services[i].connect, 7000 + i);
-		await_packets(c, FLOW(.from_port = 7000 + i, SYN_ACK), 2);
-		judge(c, FLOW(.from_port = 7000 + i), AF21, 2);
-		close(client);
-		close(listener);
+	apply(tb, "classes: { web: { dscp: AF21, cgroup: @/web }, gold: { dscp: AF41 } }\n"
+		  "rules: [{ match: { remote: " CLIENTS_B " }, class: gold }]\n");
+	for_each_service(i)
+	{
+		listeners[i] = service_listen(&near, i);
+		listen(listeners[i], 1);
+		deaf[i] = deaf_client(tb, i);
+		connect_try(deaf[i], services[i].connect, SERVICE_PORTS + i);
+		others[i][0] = tcp_client(&far, services[i].connect, SERVICE_PORTS + i);
+		others[i][1] = tcp_client(&far, services[i].connect, SERVICE_PORTS + i);
 	}
+	for_each_service(i)
+	{
+		await_packets(c, FROM_SERVICE(i, .to = services[i].from_b, SYN_ACK), 2);
+		judge(c, FROM_SERVICE(i, .to = services[i].from_b), AF41, 2);
+		close(deaf[i]);
+		close(others[i][0]);
+		close(others[i][1]);
+		close(listeners[i]);
+	}
+}
+
+#define FASTOPEN_BOTH_WITHOUT_COOKIES "1543" /* 0x607; ip-sysctl, tcp_fastopen */
+
+/* A byte in the SYN, and one that answers it. */
+static void open_fast(struct testbed *tb, int listener, int service, const char *from)
+{
+	const struct service *s = &services[service];
+	struct address to = address_of(s->connect, SERVICE_PORTS + service);
+	struct place far = far_place(tb);
+	int client = tcp_socket(&far, s->connect), server;
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+
+	bind_to(client, from, 0);
+	if (sendto(client, "", 1, MSG_FASTOPEN, (void *)&to.storage, to.length) != 1)
+		fail_msg("MSG_FASTOPEN: %s", strerror(errno));
+	server = accept_from(listener);
+	receive_bytes(server, 1);
+	send_bytes(server, 1);
+	receive_bytes(client, 1);
+	if (getsockopt(client, SOL_TCP, TCP_INFO, &info, &size) ||
+	    !(info.tcpi_options & TCPI_OPT_SYN_DATA))
+		fail_msg("the connection was not opened fast");
+	close(server);
+	receive_end(client);
+	close(client);
+}
+
+/* Its socket is there before its SYN-ACK; only that has the mark of SYN-ACKs, repeated too. */
+static void fast_open_syn_ack_has_its_own_mark(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/web");
+	int listeners[SERVICES], deaf[SERVICES], servers[SERVICES];
+
+	netns_sysctl(tb->near, "ipv4/tcp_fastopen", FASTOPEN_BOTH_WITHOUT_COOKIES);
+	netns_sysctl(tb->far, "ipv4/tcp_fastopen", FASTOPEN_BOTH_WITHOUT_COOKIES);
+	apply(tb, "classes: { web: { dscp: AF21 }, gold: { dscp: AF41, syn_ack: CS5 } }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/web, remote: " CLIENTS_B " }, class: gold }\n"
+		  "  - { match: { cgroup: @/web }, class: web }\n");
+	for_each_service(i)
+	{
+		const struct service *s = &services[i];
+		struct address to = address_of(s->connect, SERVICE_PORTS + i);
+
+		listeners[i] = service_listen(&near, i);
+		open_fast(tb, listeners[i], i, s->from);
+		open_fast(tb, listeners[i], i, s->from_b);
+		judge(c, FROM_SERVICE(i, .to = s->from), AF21, 3);
+		judge(c, FROM_SERVICE(i, .to = s->from_b, SYN_ACK), CS5, 1);
+		judge(c, FROM_SERVICE(i, .to = s->from_b, NO_SYN), AF41, 2);
+		deaf[i] = deaf_client(tb, i);
+		sendto(deaf[i], "", 1, MSG_FASTOPEN, (void *)&to.storage, to.length);
+		servers[i] = accept_from(listeners[i]);
+	}
+	for_each_service(i)
+	{
+		await_packets(c, FROM_SERVICE(i, .to = services[i].from_b, SYN_ACK), 3);
+		judge(c, FROM_SERVICE(i, .to = services[i].from_b, SYN_ACK), CS5, 3);
+		close(deaf[i]);
+		close(servers[i]);
+		close(listeners[i]);
+	}
+}
+
+/* Data in a SYN is the class's like all that follows, whoever calls for it. */
+static void fast_open_client_is_marked(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/web"), far = far_place(tb);
+	int listener = tcp_listener(&far, FAR4, SERVICE_PORTS), client, server;
+	struct address to = address_of(FAR4, SERVICE_PORTS);
+
+	netns_sysctl(tb->near, "ipv4/tcp_fastopen", FASTOPEN_BOTH_WITHOUT_COOKIES);
+	apply(tb, "classes: { web: { dscp: AF21 } }\n"
+		  "rules: [{ match: { cgroup: @/web, remote_port: 7000 }, class: web }]\n");
+	client = tcp_socket(&near, FAR4);
+	set_option(client, SOL_TCP, TCP_FASTOPEN_CONNECT, 1);
+	connect_to(client, FAR4, SERVICE_PORTS);
+	send_bytes(client, 1);
+	server = accept_from(listener);
+	close(client);
+	client = tcp_socket(&near, FAR4);
+	if (sendto(client, "", 1, MSG_FASTOPEN, (void *)&to.storage, to.length) != 1)
+		fail_msg("MSG_FASTOPEN: %s", strerror(errno));
+	close(server);
+	server = accept_from(listener);
+	close(client);
+	receive_bytes(server, 1);
+	judge(c, FLOW(.to_port = SERVICE_PORTS, .with = TCP_SYN, .data = true), AF21, 2);
+	judge(c, FLOW(.to_port = SERVICE_PORTS), AF21, 4);
+	close(server);
+	close(listener);
 }
 
 int main(int argc, char **argv)
@@ -191,11 +351,14 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		NET_TEST(syn_ack_has_the_mark_of_its_class),
 		NET_TEST(syn_ack_may_have_a_mark_of_its_own),
-		NET_TEST(syn_ack_under_cookies_is_marked),
 		NET_TEST(syn_ack_is_of_its_clients_class),
 		NET_TEST(exempt_client_gets_no_mark),
+		NET_TEST(syn_ack_is_of_its_syns_class),
 		NET_TEST(listener_older_than_the_policy_is_adopted),
+		NET_TEST(listeners_of_a_group_keep_their_classes),
 		NET_TEST(repeated_syn_acks_are_marked),
+		NET_TEST(fast_open_syn_ack_has_its_own_mark),
+		NET_TEST(fast_open_client_is_marked),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

@@ -106,5 +106,7 @@ void netns_sysctl(int netns, const char *name, const char *value);
 /* With segmentation off, what crosses the veth are the packets of a real wire. */
 void netns_no_segmentation(int netns, const char *interface);
 bool netns_listens(int netns, int protocol, int port);
+/* A counter of the kernel in the namespace, by its name in /proc/net/netstat. */
+uint64_t netns_counter(int netns, const char *name);
 
 #endif
