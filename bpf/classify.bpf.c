@@ -223,6 +223,7 @@ static __always_inline int enum_rows(const struct hq_header *h, const struct hq_
 	ENUM_ROW(HQ_DIM_DIRECTION, key->direction);
 	ENUM_ROW(HQ_DIM_INBOUND_DSCP, key->inbound_dscp);
 	ENUM_ROW(HQ_DIM_MULTICAST, is_multicast(key->remote));
+	ENUM_ROW(HQ_DIM_ORIGIN, key->origin);
 #undef ENUM_ROW
 	return 0;
 }
@@ -303,7 +304,8 @@ static __always_inline int match_flow(const struct hq_header *h, struct hq_flow 
 	struct hq_rows rows;
 	__u32 known;
 
-	known = flow->id.known | key->known | HQ_BIT(HQ_DIM_PROTOCOL) | HQ_BIT(HQ_DIM_TYPE);
+	known = flow->id.known | key->known | HQ_BIT(HQ_DIM_PROTOCOL) | HQ_BIT(HQ_DIM_TYPE) |
+		HQ_BIT(HQ_DIM_ORIGIN);
 	rows.unknown = ~known;
 	for (dim = 0; dim < HQ_NDIMS; dim++)
 		rows.row[dim] = h->any_row[dim];

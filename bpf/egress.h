@@ -13,6 +13,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "datagram.h"
+#include "forwarded.h"
 #include "syn_ack.h"
 
 #define PASS_ON TC_ACT_UNSPEC /* TCX_NEXT has the same value */
@@ -169,16 +170,12 @@ static __always_inline int classify_packet(struct __sk_buff *skb, struct packet 
 		sk = bpf_sk_fullsock(sk);
 		if (!sk)
 			return classify_syn_ack(skb, p);
-		if (sk->type != SOCK_RAW || sk->protocol != IPPROTO_TCP)
-			return 0;
 	}
+	if (is_forwarded(skb))
+		return classify_forwarded(skb, p);
+	if (sk && (sk->type != SOCK_RAW || sk->protocol != IPPROTO_TCP))
+		return 0;
 	return classify_answer(skb, p);
-}
-
-/* Came in at an interface, and has no socket here. */
-static __always_inline int is_forwarded(struct __sk_buff *skb)
-{
-	return !skb->sk && skb->ingress_ifindex;
 }
 
 static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
@@ -188,17 +185,19 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 
 	p.generation = active_generation();
 	p.syn_ack = p.datagram = 0;
-	if (!p.generation || skb->tc_index == metered_mark || is_forwarded(skb))
+	if (!p.generation || skb->tc_index == metered_mark)
 		return PASS_ON;
 	err = parse_network(skb, l2, &p.net);
 	if (err) {
-		if (err < 0)
+		if (err < 0 && !is_forwarded(skb))
 			fault(HQ_FAULT_PARSE);
 		return PASS_ON;
 	}
 	if (!classify_packet(skb, &p))
 		return PASS_ON;
 	if (p.decision.refuse && !p.decision.provisional) {
+		if (is_fragment(&p, 1)) /* the others go with it */
+			fragment_remember(&p, RED);
 		count_refused(p.decision);
 		return TC_ACT_SHOT;
 	}

@@ -47,6 +47,7 @@ static void check_trust(const struct policy *policy, const struct policy_rule *r
 	const struct policy_term *exe = policy_term(match, POLICY_EXE);
 	bool chosen =
 		policy_term(match, POLICY_LOCAL_PORT) || policy_term(match, POLICY_REMOTE_PORT);
+	bool local = check_origins(rule) & HQ_BIT(HQ_LOCAL);
 	size_t i;
 
 	if (rule->refuse || IS_NO_BETTER(policy->classes[rule->class].dscp))
@@ -61,22 +62,26 @@ static void check_trust(const struct policy *policy, const struct policy_rule *r
 		return;
 	if (exe || chosen)
 		diag_warning(diag, rule->class_at,
-			     "any process can choose its %s, and so class '%s'; add 'cgroup', "
-			     "'unit' or 'user'",
-			     exe ? "executable's name" : "ports", rule->class_name);
+			     "any %s can choose its %s, and so class '%s'; add %s",
+			     local ? "process" : "sender", exe ? "executable's name" : "ports",
+			     rule->class_name,
+			     local ? "'cgroup', 'unit' or 'user'" : "'local' or 'remote'");
 }
 
 static void check_rule(const struct policy *policy, struct policy_rule *rule, struct diag *diag)
 {
 	const struct policy_term *term = policy_term(&rule->match, POLICY_INBOUND_DSCP);
+	bool local = check_origins(rule) & HQ_BIT(HQ_LOCAL);
+	enum policy_key peer = local ? POLICY_REMOTE : POLICY_LOCAL; /* who sent it */
 
 	if (rule->class_name)
 		resolve_class(policy, rule, diag);
 	check_match(rule, diag);
 	check_trust(policy, rule, diag);
-	if (term && !policy_term(&rule->match, POLICY_REMOTE))
+	if (term && !policy_term(&rule->match, peer))
 		diag_warning(diag, term->at,
-			     "'inbound_dscp' without 'remote': any peer can send that DSCP");
+			     "'inbound_dscp' without '%s': any peer can send that DSCP",
+			     policy_key_name(peer));
 }
 
 static int compare_names(const void *a, const void *b)

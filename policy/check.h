@@ -11,6 +11,12 @@ void check_policy(struct policy *policy, struct diag *diag);
 /* Whether the keys of one rule can hold together at all. */
 void check_match(const struct policy_rule *rule, struct diag *diag);
 
+/* HQ_BIT()s of enum hq_origin: whose packets the rule may match; local ones if it does not say. */
+unsigned int check_origins(const struct policy_rule *rule);
+
+/* Whether the rule has this key, under `not` or not. */
+bool check_says(const struct policy_rule *rule, enum policy_key key);
+
 /* The term of this key, or NULL. */
 const struct policy_term *policy_term(const struct policy_match *match, enum policy_key key);
 

@@ -112,9 +112,77 @@ static void check_types(const struct policy_match *match, struct diag *diag)
 	diag_error(diag, types->at, "no protocol of this rule has sockets of that type");
 }
 
+bool check_says(const struct policy_rule *rule, enum policy_key key)
+{
+	size_t i;
+
+	for (i = 0; i < rule->nots_count; i++)
+		if (policy_term(&rule->nots[i], key))
+			return true;
+	return policy_term(&rule->match, key);
+}
+
+static unsigned int origins_of_values(const struct policy_term *term)
+{
+	unsigned int origins = 0;
+	size_t i;
+
+	for (i = 0; term && i < term->count; i++)
+		origins |= HQ_BIT(term->values[i].number);
+	return origins;
+}
+
+unsigned int check_origins(const struct policy_rule *rule)
+{
+	const struct policy_term *term = policy_term(&rule->match, POLICY_ORIGIN);
+	unsigned int origins = HQ_BIT(HQ_LOCAL) | HQ_BIT(HQ_FORWARDED);
+	size_t i;
+
+	if (!check_says(rule, POLICY_ORIGIN))
+		return HQ_BIT(HQ_LOCAL);
+	if (term && term->count)
+		origins = origins_of_values(term);
+	for (i = 0; i < rule->nots_count; i++)
+		origins &= ~origins_of_values(policy_term(&rule->nots[i], POLICY_ORIGIN));
+	return origins;
+}
+
+static void check_forwarded(const struct policy_match *match, struct diag *diag)
+{
+	static const enum policy_key of_sockets[] = {POLICY_CGROUP,   POLICY_UNIT,  POLICY_EXE,
+						     POLICY_USER,     POLICY_GROUP, POLICY_TYPE,
+						     POLICY_DIRECTION};
+	size_t i;
+
+	for (i = 0; i < sizeof(of_sockets) / sizeof(*of_sockets); i++) {
+		const struct policy_term *term = policy_term(match, of_sockets[i]);
+
+		if (term)
+			diag_error(diag, term->at,
+				   "'%s' is of a socket, which a forwarded packet does not have "
+				   "here; use 'origin: local', or addresses and ports",
+				   policy_key_name(term->key));
+	}
+}
+
+static void check_origin(const struct policy_rule *rule, struct diag *diag)
+{
+	unsigned int origins = check_origins(rule);
+	size_t i;
+
+	if (!origins)
+		diag_error(diag, rule->at, "'not' excludes every 'origin' of this rule");
+	if (!(origins & HQ_BIT(HQ_FORWARDED)))
+		return;
+	check_forwarded(&rule->match, diag);
+	for (i = 0; i < rule->nots_count; i++)
+		check_forwarded(&rule->nots[i], diag);
+}
+
 void check_match(const struct policy_rule *rule, struct diag *diag)
 {
 	check_families(&rule->match, diag);
 	check_ports(&rule->match, diag);
 	check_types(&rule->match, diag);
+	check_origin(rule, diag);
 }

@@ -24,6 +24,7 @@ static const enum hq_dim dim_of_key[POLICY_KEYS] = {
 	[POLICY_REMOTE_PORT] = HQ_DIM_REMOTE_PORT,
 	[POLICY_INBOUND_DSCP] = HQ_DIM_INBOUND_DSCP,
 	[POLICY_MULTICAST] = HQ_DIM_MULTICAST,
+	[POLICY_ORIGIN] = HQ_DIM_ORIGIN,
 };
 
 enum hq_dim compile_dim(enum policy_key key, const struct policy_value *value)
@@ -129,23 +130,35 @@ static void add_item(struct items *items, const struct policy_value *value, uint
 	items->item[items->count++] = (struct item){value, entry, key, unwanted};
 }
 
+const struct policy_term *compile_implied_term(const struct compiler *c, const struct entry *entry,
+					       enum hq_dim dim)
+{
+	if (dim != HQ_DIM_ORIGIN || !c->local.count)
+		return NULL;
+	return entry->rule && check_says(entry->rule, POLICY_ORIGIN) ? NULL : &c->local;
+}
+
+static void add_wanted_term(struct compiler *c, enum hq_dim dim, uint32_t index,
+			    const struct policy_term *term, struct items *items)
+{
+	size_t v;
+
+	bit_clear(c->other[dim], index);
+	bit_clear(c->any[dim], index);
+	for (v = 0; v < term->count; v++)
+		if (compile_dim(term->key, &term->values[v]) == dim)
+			add_item(items, &term->values[v], index, term->key, false);
+}
+
 static void add_wanted(struct compiler *c, enum hq_dim dim, uint32_t index, struct items *items)
 {
 	const struct entry *entry = &c->entries[index];
 	const struct policy_match *match = &entry->rule->match;
-	size_t t, v;
+	size_t t;
 
-	for (t = 0; t < match->count; t++) {
-		const struct policy_term *term = &match->terms[t];
-
-		if (compile_term_dim(entry, term->key) != dim)
-			continue;
-		bit_clear(c->other[dim], index);
-		bit_clear(c->any[dim], index);
-		for (v = 0; v < term->count; v++)
-			if (compile_dim(term->key, &term->values[v]) == dim)
-				add_item(items, &term->values[v], index, term->key, false);
-	}
+	for (t = 0; t < match->count; t++)
+		if (compile_term_dim(entry, match->terms[t].key) == dim)
+			add_wanted_term(c, dim, index, &match->terms[t], items);
 }
 
 static void add_unwanted(struct compiler *c, enum hq_dim dim, uint32_t index,
@@ -186,10 +199,13 @@ struct items compile_items(struct compiler *c, enum hq_dim dim)
 	size_t n;
 
 	for (i = 0; i < c->count; i++) {
+		const struct policy_term *implied = compile_implied_term(c, &c->entries[i], dim);
 		const struct policy_rule *rule = c->entries[i].rule;
 
 		bit_set(c->other[dim], i);
 		bit_set(c->any[dim], i);
+		if (implied)
+			add_wanted_term(c, dim, i, implied, &items);
 		if (!rule) {
 			if (dim == HQ_DIM_CGROUP)
 				add_own_cgroup(c, i, &items);
@@ -264,6 +280,23 @@ static int make_dimensions(struct compiler *c)
 	return -E2BIG;
 }
 
+/* The hooks that see sockets have nothing to do with rules for forwarded packets alone. */
+static __u32 features_of(const struct policy_rule *rule)
+{
+	unsigned int origins = rule ? check_origins(rule) : HQ_BIT(HQ_LOCAL);
+	__u32 features = 0;
+
+	if (origins & HQ_BIT(HQ_FORWARDED))
+		features |= HQ_FEATURE_FORWARDED;
+	if (!rule || !(origins & HQ_BIT(HQ_LOCAL)))
+		return features;
+	if (rule->refuse)
+		features |= HQ_FEATURE_REFUSE;
+	if (check_says(rule, POLICY_INBOUND_DSCP))
+		features |= HQ_FEATURE_INBOUND_DSCP;
+	return features;
+}
+
 static void make_rules(struct compiler *c, const uint16_t *class_ids)
 {
 	struct hq_image *image = c->image;
@@ -277,8 +310,7 @@ static void make_rules(struct compiler *c, const uint16_t *class_ids)
 		rule->line = entry->rule ? entry->rule->at.line : class->cgroup_at.line;
 		rule->class = class_ids[entry->class];
 		rule->refuse = entry->rule && entry->rule->refuse;
-		if (rule->refuse)
-			image->header.features |= HQ_FEATURE_REFUSE;
+		image->header.features |= features_of(entry->rule);
 		if (!entry->rule)
 			snprintf(rule->name, sizeof(rule->name), "class %.57s", class->name);
 		else if (entry->rule->name)
@@ -309,6 +341,17 @@ static void make_attach(struct hq_image *image, const struct policy *policy,
 	}
 }
 
+static void imply_local(struct compiler *c)
+{
+	size_t i;
+
+	c->local_value.number = HQ_LOCAL;
+	c->local = (struct policy_term){.key = POLICY_ORIGIN, .values = &c->local_value};
+	for (i = 0; i < c->policy->rule_count; i++)
+		if (check_says(&c->policy->rules[i], POLICY_ORIGIN))
+			c->local.count = 1;
+}
+
 static int compile(struct compiler *c, const struct policy_ids *ids)
 {
 	struct hq_image *image = c->image;
@@ -318,6 +361,7 @@ static int compile(struct compiler *c, const struct policy_ids *ids)
 	image->header.abi = HQ_ABI_VERSION;
 	image->header.text_length = c->policy->length;
 	snprintf(image->header.file, sizeof(image->header.file), "%s", c->policy->file);
+	imply_local(c);
 	err = make_entries(c);
 	if (err)
 		return err;
@@ -332,8 +376,6 @@ static int compile(struct compiler *c, const struct policy_ids *ids)
 	err = make_dimensions(c);
 	if (err)
 		return err;
-	if (image->header.used & HQ_BIT(HQ_DIM_INBOUND_DSCP))
-		image->header.features |= HQ_FEATURE_INBOUND_DSCP;
 	compile_warn_unreachable(c);
 	return 0;
 }

@@ -41,6 +41,9 @@ struct compiler {
 	struct entry *entries;
 	uint32_t count;
 	struct rows rows;
+	/* `origin: local`: of entries that do not say it, where others do; else no values. */
+	struct policy_term local;
+	struct policy_value local_value;
 	struct exe_file *files; /* sorted by path */
 	size_t file_count;
 	uint64_t *other[HQ_NDIMS];     /* entries that name no wanted value */
@@ -66,6 +69,10 @@ enum hq_dim compile_dim(enum policy_key key, const struct policy_value *value);
 
 /* The dimension in which an entry wants a key's values. */
 enum hq_dim compile_term_dim(const struct entry *entry, enum policy_key key);
+
+/* The term that an entry has without its saying so, or NULL. */
+const struct policy_term *compile_implied_term(const struct compiler *c, const struct entry *entry,
+					       enum hq_dim dim);
 
 /* All that entries name in a dimension; to be freed. Fills c->other, any, excluding. */
 struct items compile_items(struct compiler *c, enum hq_dim dim);

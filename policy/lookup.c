@@ -107,6 +107,8 @@ static __u32 row_of(const struct hq_image *image, const struct policy_flow *flow
 		return enum_row(image, dim, flow->inbound_dscp);
 	case HQ_DIM_MULTICAST:
 		return enum_row(image, dim, flow->multicast);
+	case HQ_DIM_ORIGIN:
+		return enum_row(image, dim, flow->origin);
 	case HQ_DIM_LOCAL:
 		return prefix_row(image, dim, flow->local);
 	case HQ_DIM_REMOTE:
@@ -123,12 +125,12 @@ static __u32 row_of(const struct hq_image *image, const struct policy_flow *flow
 
 void policy_rows(const struct hq_image *image, const struct policy_flow *flow, struct hq_rows *rows)
 {
-	__u32 dim;
+	__u32 known = flow->known | HQ_BIT(HQ_DIM_ORIGIN), dim;
 
-	rows->unknown = HQ_ALL_DIMS & ~flow->known;
+	rows->unknown = HQ_ALL_DIMS & ~known;
 	for (dim = 0; dim < HQ_NDIMS; dim++)
-		rows->row[dim] = flow->known & HQ_BIT(dim) ? row_of(image, flow, dim)
-							   : image->header.any_row[dim];
+		rows->row[dim] =
+			known & HQ_BIT(dim) ? row_of(image, flow, dim) : image->header.any_row[dim];
 }
 
 static __u32 first_match(const struct hq_image *image, const struct hq_rows *rows, __u32 dims)

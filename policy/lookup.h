@@ -32,6 +32,7 @@ struct policy_flow {
 	__u8 direction;
 	__u8 inbound_dscp; /* 0..63 or HQ_DSCP_NONE */
 	__u8 multicast;
+	__u8 origin;
 	__u8 local[16]; /* IPv4 as IPv4-mapped */
 	__u8 remote[16];
 	__u16 local_port;

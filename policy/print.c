@@ -117,6 +117,7 @@ static void print_value(FILE *out, enum policy_key key, const struct policy_valu
 		[POLICY_FAMILY] = scalar_families,    [POLICY_PROTOCOL] = scalar_protocols,
 		[POLICY_TYPE] = scalar_types,	      [POLICY_DIRECTION] = scalar_directions,
 		[POLICY_INBOUND_DSCP] = scalar_dscps, [POLICY_MULTICAST] = scalar_booleans,
+		[POLICY_ORIGIN] = scalar_origins,
 	};
 	char buffer[PRINT_SCALAR];
 

@@ -49,6 +49,12 @@ const struct scalar_name scalar_directions[] = {
 	{0},
 };
 
+const struct scalar_name scalar_origins[] = {
+	{"local", HQ_LOCAL},
+	{"forwarded", HQ_FORWARDED},
+	{0},
+};
+
 const struct scalar_name scalar_booleans[] = {{"false", 0}, {"true", 1}, {0}};
 
 /* A unit and what it multiplies by; rates and sizes as tc(8), "UNITS". */

@@ -29,6 +29,7 @@ extern const struct scalar_name scalar_protocols[];
 extern const struct scalar_name scalar_families[];
 extern const struct scalar_name scalar_types[];
 extern const struct scalar_name scalar_directions[];
+extern const struct scalar_name scalar_origins[];
 extern const struct scalar_name scalar_booleans[];
 
 /* Write `why`; returns -EINVAL. */

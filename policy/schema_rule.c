@@ -188,6 +188,14 @@ static int read_multicast(struct schema *s, const struct tree_node *node,
 	return scalar_named(scalar_booleans, "true or false", node->text, &value->number, error);
 }
 
+static int read_origin(struct schema *s, const struct tree_node *node, struct policy_value *value,
+		       struct scalar_error *error)
+{
+	(void)s;
+	return scalar_named(scalar_origins, "an origin: local or forwarded", node->text,
+			    &value->number, error);
+}
+
 static const value_fn value_readers[POLICY_KEYS] = {
 	[POLICY_CGROUP] = read_cgroup,
 	[POLICY_UNIT] = read_unit,
@@ -204,6 +212,7 @@ static const value_fn value_readers[POLICY_KEYS] = {
 	[POLICY_REMOTE_PORT] = read_ports,
 	[POLICY_INBOUND_DSCP] = read_inbound_dscp,
 	[POLICY_MULTICAST] = read_multicast,
+	[POLICY_ORIGIN] = read_origin,
 };
 
 static void read_value(struct schema *s, const struct tree_node *node, void *target)
@@ -250,8 +259,8 @@ static const struct schema_key match_keys[] = {
 	{"remote_port", SCHEMA_VALUES, read_term, POLICY_REMOTE_PORT},
 	{"inbound_dscp", SCHEMA_VALUES, read_term, POLICY_INBOUND_DSCP},
 	{"multicast", TREE_SCALAR, read_term, POLICY_MULTICAST},
+	{"origin", SCHEMA_VALUES, read_term, POLICY_ORIGIN},
 	{"not", TREE_MAP | TREE_LIST, read_not, 0},
-	{"origin", 0, NULL, 0},
 	{0},
 };
 

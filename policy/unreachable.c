@@ -94,17 +94,18 @@ static bool and_value(const struct compiler *c, enum hq_dim dim, const struct po
 }
 
 /* What an entry asks for in a dimension, or NULL. Of `cgroup` and `unit`, the former. */
-static const struct policy_term *wanted_term(const struct entry *entry, enum hq_dim dim)
+static const struct policy_term *wanted_term(const struct compiler *c, const struct entry *entry,
+					     enum hq_dim dim)
 {
 	size_t t;
 
-	for (t = 0; t < entry->rule->match.count; t++) {
+	for (t = 0; entry->rule && t < entry->rule->match.count; t++) {
 		const struct policy_term *term = &entry->rule->match.terms[t];
 
 		if (compile_term_dim(entry, term->key) == dim && term->key != POLICY_UNIT)
 			return term;
 	}
-	return NULL;
+	return compile_implied_term(c, entry, dim);
 }
 
 static bool and_term(const struct compiler *c, enum hq_dim dim, const struct policy_term *term,
@@ -126,7 +127,7 @@ static void cover_dimension(const struct compiler *c, enum hq_dim dim, const str
 			    uint64_t *covering, uint64_t *scratch)
 {
 	const struct policy_value own = {.text = c->policy->classes[entry->class].cgroup};
-	const struct policy_term *term = entry->rule ? wanted_term(entry, dim) : NULL;
+	const struct policy_term *term = wanted_term(c, entry, dim);
 	bool judged = false;
 	size_t i;
 

@@ -46,6 +46,7 @@ enum hq_dim {
 	HQ_DIM_DIRECTION,    /* enum: enum hq_direction */
 	HQ_DIM_INBOUND_DSCP, /* enum: 0..63, or HQ_DSCP_NONE */
 	HQ_DIM_MULTICAST,    /* enum: 0 or 1, of the remote address */
+	HQ_DIM_ORIGIN,	     /* enum: enum hq_origin */
 	HQ_DIM_LOCAL,	     /* prefix */
 	HQ_DIM_REMOTE,	     /* prefix */
 	HQ_DIM_LOCAL_PORT,   /* port */
@@ -58,12 +59,15 @@ enum hq_dim {
 
 enum hq_direction { HQ_INBOUND, HQ_OUTBOUND };
 
+/* Whose packets: a socket's of this host, or another's that pass through. */
+enum hq_origin { HQ_LOCAL, HQ_FORWARDED };
+
 /* Inbound DSCP of a flow that has received nothing yet: no list matches it. */
 #define HQ_DSCP_NONE 64
 
 /* `enums`: cell (dim - HQ_DIM_FAMILY) * HQ_ENUM_VALUES + value holds a row. */
 #define HQ_ENUM_VALUES 256
-#define HQ_ENUM_DIMS   (HQ_DIM_MULTICAST - HQ_DIM_FAMILY + 1)
+#define HQ_ENUM_DIMS   (HQ_DIM_ORIGIN - HQ_DIM_FAMILY + 1)
 #define HQ_ENUM_CELLS  (HQ_ENUM_DIMS * HQ_ENUM_VALUES)
 
 /* `ports`: cell (dim - HQ_DIM_LOCAL_PORT) * HQ_PORT_VALUES + port holds a row. */
@@ -114,6 +118,7 @@ enum hq_feature {
 	HQ_FEATURE_PACING = 1 << 2,	  /* some class has an egress rate */
 	HQ_FEATURE_DEFAULT = 1 << 3,	  /* the class `default` does something */
 	HQ_FEATURE_PRIORITY = 1 << 4,	  /* some class has a priority */
+	HQ_FEATURE_FORWARDED = 1 << 5,	  /* some rule matches forwarded packets */
 };
 
 struct hq_header {

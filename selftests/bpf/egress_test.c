@@ -36,7 +36,10 @@ static const char policy[] = "hostqos: 1\n"
 			     " class: video }\n"
 			     "  - { match: { remote_port: 6666 }, class: softer }\n"
 			     "  - { match: { remote_port: 6667 }, class: untimed }\n"
-			     "  - { match: { remote_port: 25 }, refuse: true }\n";
+			     "  - { match: { remote_port: 25 }, refuse: true }\n"
+			     "  - { match: { origin: forwarded, remote_port: 25 }, refuse: true }\n"
+			     "  - { match: { origin: forwarded, protocol: udp, remote_port: 7070,"
+			     " inbound_dscp: CS1 }, class: video }\n";
 
 static struct governed *g;
 
@@ -417,6 +420,53 @@ static void gso_is_charged_by_wire_length(void **state)
 	assert_int_equal(after.bytes - before.bytes, 5000);
 }
 
+static struct run forward(const struct packet_spec *spec, struct built *b)
+{
+	struct run r = {.packet = b->bytes, .wire_length = 5000, .gso_segments = 4, .ingress = 1};
+
+	packet_build(b, spec);
+	r.length = b->length;
+	run_program(g, RUN_UNGOVERNED, &r);
+	return r;
+}
+
+/* By its headers, wherever they are, and as it came; counted as any other. */
+static void forwarded_goes_by_its_headers(void **state)
+{
+	static const struct packet_spec shapes[] = {
+		{.family = 4},
+		{.family = 4, .vlan_tags = 2, .options = 8},
+		{.family = 6, .vlan_tags = 1, .extensions = 2, .flow_label = 0xabcde},
+	};
+	struct hq_class_counters before = run_counters(g, "video"), after;
+	struct packet_spec spec;
+	struct built b;
+	struct run r;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		spec = shapes[i];
+		spec.protocol = IPPROTO_UDP;
+		spec.destination_port = 7070;
+		spec.dsfield = 8 << 2 | 1;
+		r = forward(&spec, &b);
+		assert_only_marked(&b, &r, AF41 << 2 | 1);
+		spec.dsfield = 0x29;
+		r = forward(&spec, &b);
+		assert_only_marked(&b, &r, 0x29);
+		spec.destination_port = 5060; /* of a rule that is for local sockets */
+		r = forward(&spec, &b);
+		assert_only_marked(&b, &r, 0x29);
+		spec.destination_port = 25;
+		assert_int_equal(forward(&spec, &b).verdict, TC_ACT_SHOT);
+	}
+	after = run_counters(g, "video");
+	assert_int_equal(after.packets - before.packets, 4 * i);
+	assert_int_equal(after.bytes - before.bytes, 5000 * i);
+	assert_int_equal(after.flows - before.flows, 2); /* the first two are one */
+}
+
 /* The same packet on a device above and on the one below: one charge, one count. */
 static void stacked_devices_charge_once(void **state)
 {
@@ -490,6 +540,7 @@ int main(void)
 		cmocka_unit_test(tcp_is_metered_by_its_departure_time),
 		cmocka_unit_test(udp_is_metered_by_the_clock),
 		cmocka_unit_test(gso_is_charged_by_wire_length),
+		cmocka_unit_test(forwarded_goes_by_its_headers),
 		cmocka_unit_test(stacked_devices_charge_once),
 		cmocka_unit_test(unknown_class_fails_open),
 		cmocka_unit_test(older_generation_is_decided_again),

@@ -142,8 +142,10 @@ static int program_fd(struct governed *g, enum run_program program)
 
 void run_program(struct governed *g, enum run_program program, struct run *r)
 {
-	struct __sk_buff in = {
-		.wire_len = r->wire_length, .gso_segs = r->gso_segments, .tstamp = r->departure};
+	struct __sk_buff in = {.wire_len = r->wire_length,
+			       .gso_segs = r->gso_segments,
+			       .tstamp = r->departure,
+			       .ingress_ifindex = r->ingress};
 	struct __sk_buff out = {};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = r->packet, .data_size_in = r->length,
 		    .data_out = r->out, .data_size_out = sizeof(r->out), .ctx_in = &in,
@@ -179,6 +181,7 @@ struct hq_class_counters run_counters(struct governed *g, const char *class_name
 		sum.marked += each[i].marked;
 		sum.exceed_packets += each[i].exceed_packets;
 		sum.exceed_bytes += each[i].exceed_bytes;
+		sum.flows += each[i].flows;
 	}
 	return sum;
 }

@@ -43,6 +43,7 @@ struct run {
 	unsigned int gso_segments;
 	unsigned long long departure; /* ns, as TCP leaves it; 0: none */
 	unsigned int repeat;	      /* 0: once */
+	unsigned int ingress;	      /* index of the interface that it came in at */
 	/* the answer */
 	unsigned char out[4096];
 	unsigned int out_length;

@@ -13,7 +13,7 @@ mount -t tmpfs shm /dev/shm
 ln -s /proc/self/fd /dev/fd
 ip link set lo up
 # Most come by themselves when they are asked for; some only by their names.
-modprobe -a veth macvlan vxlan 8021q dummy sch_htb sch_fq sch_ingress cls_u32 cls_bpf tcp_bbr tcp_diag udp_diag
+modprobe -a veth bridge macvlan vxlan 8021q dummy sch_htb sch_fq sch_ingress cls_u32 cls_bpf tcp_bbr tcp_diag udp_diag
 
 stty -F /dev/ttyS1 raw
 (cd "$1" && exec bash /run/command) </dev/null >/dev/ttyS1 2>&1
