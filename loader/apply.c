@@ -90,10 +90,28 @@ static int read_installation(struct apply *a, bool damaged)
 	return 0;
 }
 
+static int check_netns(const struct apply *a)
+{
+	if (a->install.netns == own_netns())
+		return 0;
+	log_error(0,
+		  "instance '%s' governs another network namespace; detach it, or choose another "
+		  "--instance",
+		  a->in.name);
+	return -EXDEV;
+}
+
+static bool same_object(const struct apply *a)
+{
+	char hash[sizeof(a->install.object)] = "";
+
+	object_hash(hash);
+	return !strcmp(hash, a->install.object);
+}
+
 /* Does what is installed fit this binary and this network namespace? */
 static int open_installation(struct apply *a)
 {
-	char hash[sizeof(a->install.object)] = "";
 	bool damaged;
 	int err = links_recover(&a->in);
 
@@ -109,29 +127,25 @@ static int open_installation(struct apply *a)
 		err = read_installation(a, damaged);
 	if (err)
 		return err;
-	if (!a->fresh && a->install.netns != own_netns()) {
-		log_error(0,
-			  "instance '%s' governs another network namespace; detach it, or choose "
-			  "another --instance",
-			  a->in.name);
+	if (!a->fresh && check_netns(a))
 		return -EXDEV;
-	}
-	object_hash(hash);
-	return strcmp(hash, a->install.object) ? load(a) : 0;
+	a->want.upgrade = damaged || !same_object(a);
+	return a->want.upgrade ? load(a) : 0;
 }
 
 /* The program that tells executables' inodes: running already, or loaded now. */
 static int prepare_exe(struct apply *a)
 {
-	int err, program = a->skel ? object_program(object_of(a->skel), "exe_files")
-				   : link_program(&a->in, "exe_files");
+	int err = 0, program = -1;
 
-	if (program < 0) {
+	if (!a->skel)
+		program = a->exe_program = link_program(&a->in, "exe_files");
+	if (program < 0)
 		err = load(a);
-		if (err)
-			return err;
+	if (err)
+		return err;
+	if (a->skel)
 		program = object_program(object_of(a->skel), "exe_files");
-	}
 	exe_use_program(program);
 	return program < 0 ? program : 0;
 }
@@ -150,19 +164,23 @@ static int find_targets(struct apply *a)
 	if (fd < 0)
 		return log_error(fd, "cannot open the cgroup '%s'", policy->attach_cgroup);
 	a->want.cgroup_fd = fd;
-	a->want.features = a->source.image->header.features;
+	a->want.features =
+		a->source.image ? a->source.image->header.features : a->old.header.features;
 	return cgroup_id(fd, &a->want.cgroup);
 }
 
-static int compile(struct apply *a)
+static int compile(struct apply *a, policy_exe_fn exe)
 {
 	int err = prepare_exe(a);
 
-	if (!err)
-		err = source_compile(&a->source, &a->old, exe_resolve);
-	if (err)
-		return err;
-	err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
+	return err ? err : source_compile(&a->source, &a->old, exe);
+}
+
+/* Where it applies: interfaces and cgroup. */
+static int find_place(struct apply *a)
+{
+	int err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
+
 	return err ? log_error(err, "cannot list the interfaces") : find_targets(a);
 }
 
@@ -173,12 +191,13 @@ static int attach(struct apply *a)
 
 	if (!err)
 		err = egress_survey(&a->egress, &a->links, &a->in, &a->chosen);
-	if (!err && links_incomplete(&a->links))
+	if (!err && links_incomplete(&a->links, true))
 		err = load(a);
 	if (!err)
 		err = cgroups_make(&a->in, a->source.policy);
-	if (!err && a->skel)
-		err = egress_attach(&a->egress, &a->links, &a->in, object_of(a->skel), &a->want);
+	if (!err && (a->skel || links_incomplete(&a->links, false)))
+		err = egress_attach(&a->egress, &a->links, &a->in,
+				    a->skel ? object_of(a->skel) : NULL, &a->want);
 	return err;
 }
 
@@ -245,9 +264,65 @@ int apply_policy(struct apply *a)
 	int err = open_installation(a);
 
 	if (!err)
-		err = compile(a);
+		err = compile(a, exe_resolve);
+	if (!err)
+		err = find_place(a);
 	if (!err)
 		err = replace(a);
+	if (err && !a->flipped)
+		undo(a);
+	return err;
+}
+
+int apply_reopen(struct apply *a)
+{
+	int err = links_recover(&a->in);
+
+	if (!err)
+		err = instance_open(&a->in);
+	if (!err)
+		err = instance_install(&a->in, &a->install);
+	if (!err)
+		err = read_installation(a, false);
+	if (!err && a->fresh)
+		err = -ENOENT;
+	if (!err)
+		err = check_netns(a);
+	if (err)
+		return err;
+	if (!same_object(a)) {
+		log_error(0,
+			  "instance '%s' was installed by another build of hostqos; apply its "
+			  "policy with this one",
+			  a->in.name);
+		return -EPROTO;
+	}
+	return source_parse(&a->source, a->old.header.file, a->old.text, a->old.header.text_length);
+}
+
+/* Attach what is missing, let go what is not chosen any more: no other policy, no flip. */
+static int reattach(struct apply *a)
+{
+	int err = attach(a);
+
+	if (!err)
+		err = links_commit(&a->links, &a->in);
+	return err ? err : egress_commit(&a->in, &a->chosen);
+}
+
+int apply_again(struct apply *a, policy_exe_fn exe)
+{
+	bool changed = false;
+	int err = find_place(a);
+
+	if (!err && exe) {
+		err = compile(a, exe);
+		/* A cgroup that was made anew has sockets to be adopted. */
+		changed = !err && (a->source.image->header.resolved != a->old.header.resolved ||
+				   a->want.cgroup != a->install.cgroup);
+	}
+	if (!err)
+		err = changed ? replace(a) : reattach(a);
 	if (err && !a->flipped)
 		undo(a);
 	return err;
@@ -262,6 +337,8 @@ void apply_release(struct apply *a)
 	interfaces_free(&a->chosen);
 	if (a->want.cgroup_fd >= 0)
 		close(a->want.cgroup_fd);
+	if (a->exe_program >= 0)
+		close(a->exe_program);
 	if (a->skel)
 		object_unload(a->skel);
 	in_force_free(&a->old);

@@ -22,6 +22,7 @@ struct apply {
 	struct source old_source; /* its text, parsed again; without policy if there is none */
 	struct hq_install install;
 	struct hostqos_bpf *skel; /* loaded only if something must be attached */
+	int exe_program;	  /* `exe_files` as it runs already, or -1 */
 	struct interfaces chosen;
 	struct links links;
 	struct egress egress;
@@ -34,11 +35,25 @@ struct apply {
 /* All of it without what the caller gives: `in`, locked, and `source`, parsed. */
 #define APPLY_INIT                                                                                 \
 	{                                                                                          \
-		.want.cgroup_fd = -1                                                               \
+		.want.cgroup_fd = -1, .exe_program = -1                                            \
 	}
 
 /* Put a->source in force, under the lock. 0, or -errno, reported or in its `diag`. */
 int apply_policy(struct apply *a);
+
+/*
+ * The policy in force, with its text as a->source: under the lock, before
+ * apply_again(). -ENOENT, not reported, where none is in force, wholly; -EXDEV
+ * or -EPROTO where it is not this command's to touch.
+ */
+int apply_reopen(struct apply *a);
+
+/*
+ * Fit the policy in force to the interfaces that there are now; and, if `exe`
+ * is given to find executables, to these, to the users that it names, and to
+ * its cgroup. a->flipped tells that its tables had to be others.
+ */
+int apply_again(struct apply *a, policy_exe_fn exe);
 void apply_release(struct apply *a);
 
 #endif

@@ -7,16 +7,6 @@
 #include "output.h"
 #include "verbs.h"
 
-static struct json_object *interfaces_json(const struct interfaces *chosen)
-{
-	struct json_object *names = json_object_new_array();
-	size_t i;
-
-	for (i = 0; i < chosen->count; i++)
-		json_object_array_add(names, json_object_new_string(chosen->list[i].name));
-	return names;
-}
-
 static void print_json(const struct apply *a)
 {
 	struct json_object *o = json_object_new_object();
@@ -54,14 +44,9 @@ static void print_refused(struct json_object *refused)
 
 static void print_text(const struct apply *a)
 {
-	size_t i;
-
 	changes_print(a->changes);
 	printf("%s is in force, generation %u\n", a->source.file, a->generation);
-	printf("interfaces:");
-	for (i = 0; i < a->chosen.count; i++)
-		printf(" %s", a->chosen.list[i].name);
-	printf("%s\n", a->chosen.count ? "" : " none: no packet is marked or metered");
+	interfaces_print(&a->chosen);
 	if (!json_object_array_length(a->changes))
 		printf("no change of the policy\n");
 	printf("%zu live socket%s moved to another class\n", a->adoption.moved,

@@ -281,7 +281,8 @@ int egress_attach(struct egress *e, struct links *l, const struct instance *in,
 			err = links_attach(l, in, object, want);
 	}
 	for (i = 0; i < e->count && !err; i++)
-		err = filter_make(&e->filters[i], in, object);
+		if (!e->filters[i].ok || want->upgrade)
+			err = filter_make(&e->filters[i], in, object);
 	return err ? err : note_links(l, in);
 }
 

@@ -63,6 +63,13 @@ int instance_lock(struct instance *in);
 /* Take the lock of an instance that exists. -ENOENT, not reported, where there is none. */
 int instance_lock_existing(struct instance *in);
 
+/*
+ * Be the one process that watches the instance, for as long as *claim (-1 at
+ * first) is open. -EBUSY, reported, where another one does; -ENOENT, not
+ * reported, where there is no instance.
+ */
+int instance_claim(const struct instance *in, int *claim);
+
 /* Open the pinned maps that exist. 0 if all do, -ENOENT if some do not, other -errno reported. */
 int instance_open(struct instance *in);
 

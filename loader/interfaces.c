@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 #include <errno.h>
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <json-c/json.h>
 #include <linux/if_arp.h>
 #include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 #include <netlink/netlink.h>
 #include <netlink/route/classifier.h>
 #include <netlink/route/link.h>
@@ -191,6 +194,26 @@ void interfaces_free(struct interfaces *chosen)
 	memset(chosen, 0, sizeof(*chosen));
 }
 
+struct json_object *interfaces_json(const struct interfaces *chosen)
+{
+	struct json_object *names = json_object_new_array();
+	size_t i;
+
+	for (i = 0; i < chosen->count; i++)
+		json_object_array_add(names, json_object_new_string(chosen->list[i].name));
+	return names;
+}
+
+void interfaces_print(const struct interfaces *chosen)
+{
+	size_t i;
+
+	printf("interfaces:");
+	for (i = 0; i < chosen->count; i++)
+		printf(" %s", chosen->list[i].name);
+	printf("%s\n", chosen->count ? "" : " none: no packet is marked or metered");
+}
+
 bool interfaces_have(const struct interfaces *chosen, __u32 ifindex)
 {
 	size_t i;
@@ -199,6 +222,30 @@ bool interfaces_have(const struct interfaces *chosen, __u32 ifindex)
 		if (chosen->list[i].ifindex == ifindex)
 			return true;
 	return false;
+}
+
+int interfaces_watch(struct nl_sock **sock)
+{
+	int err = route_socket(sock);
+
+	if (err)
+		return err;
+	nl_socket_disable_seq_check(*sock); /* nobody asked for what comes */
+	if (!nl_socket_set_nonblocking(*sock) &&
+	    !nl_socket_add_memberships(*sock, RTNLGRP_LINK, RTNLGRP_NONE))
+		return 0;
+	nl_socket_free(*sock);
+	return -EIO;
+}
+
+bool interfaces_changed(struct nl_sock *sock)
+{
+	int err = nl_recvmsgs_default(sock);
+	bool told = err != -NLE_AGAIN; /* also that messages were lost */
+
+	while (err != -NLE_AGAIN && err != -NLE_BAD_SOCK)
+		err = nl_recvmsgs_default(sock);
+	return told;
 }
 
 int interface_has_clsact(__u32 ifindex)

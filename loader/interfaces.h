@@ -11,6 +11,7 @@
 #include <linux/if.h>
 #include <linux/types.h>
 
+struct json_object;
 struct policy;
 struct diag;
 
@@ -32,7 +33,19 @@ struct interfaces {
  */
 int interfaces_choose(struct interfaces *chosen, const struct policy *policy, struct diag *diag);
 void interfaces_free(struct interfaces *chosen);
+
+/* Their names, for people and for programs. */
+struct json_object *interfaces_json(const struct interfaces *chosen);
+void interfaces_print(const struct interfaces *chosen);
 bool interfaces_have(const struct interfaces *chosen, __u32 ifindex);
+
+/*
+ * A socket that tells when links of this network namespace appear, change or
+ * go. interfaces_changed() empties it: did it tell anything? 0 or -errno.
+ */
+struct nl_sock;
+int interfaces_watch(struct nl_sock **sock);
+bool interfaces_changed(struct nl_sock *sock);
 
 /* Of an interface of this network namespace; has it a clsact or ingress qdisc, any filters there?
  */

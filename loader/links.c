@@ -207,13 +207,31 @@ void links_close(struct links *l)
 	memset(l, 0, sizeof(*l));
 }
 
-bool links_incomplete(const struct links *l)
+/* A link in place that runs the program that this one is to run: one interface's, for another. */
+static const struct link *twin(const struct links *l, const struct link *link)
 {
 	size_t i;
 
-	for (i = 0; i < l->count; i++)
-		if (l->links[i].needed && !l->links[i].ok)
+	for (i = 0; link->kind == LINK_TCX && i < l->count; i++) {
+		const struct link *other = &l->links[i];
+
+		if (other->kind == LINK_TCX && other->needed && other->ok &&
+		    !strcmp(other->program, link->program))
+			return other;
+	}
+	return NULL;
+}
+
+bool links_incomplete(const struct links *l, bool without_twin)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const struct link *link = &l->links[i];
+
+		if (link->needed && !link->ok && !(without_twin && twin(l, link)))
 			return true;
+	}
 	return false;
 }
 
@@ -298,12 +316,16 @@ int links_attach(struct links *l, const struct instance *in, struct bpf_object *
 		struct link *link = &l->links[i];
 		int program;
 
-		if (!link->needed || link->staged >= 0 || link->old_program >= 0)
+		if (!link->needed || link->staged >= 0 || link->old_program >= 0 ||
+		    (link->ok && !want->upgrade))
 			continue;
-		program = object_program(object, link->program);
+		program = object ? object_program(object, link->program)
+				 : program_of(twin(l, link)->fd);
 		if (program < 0)
 			return program;
 		err = link->ok ? upgrade(link, program) : stage(link, in, program, want);
+		if (!object)
+			close(program);
 	}
 	return err;
 }

@@ -47,6 +47,7 @@ struct link_targets {
 	__u32 features; /* enum hq_feature */
 	__u64 cgroup;	/* id of the cgroup that is governed */
 	int cgroup_fd;
+	bool upgrade; /* what is in place runs another object's programs */
 };
 
 /* BPF_TCX_EGRESS, newer than Debian 12's <linux/bpf.h>. */
@@ -66,12 +67,13 @@ int links_survey(struct links *l, const struct instance *in, const struct link_t
 int links_add_tcx(struct links *l, const struct instance *in, const struct interface *interface);
 void links_close(struct links *l);
 
-/* Is some needed link not in its place? */
-bool links_incomplete(const struct links *l);
+/* Is some needed link not in its place? One with a twin, whose program it can share, may count. */
+bool links_incomplete(const struct links *l, bool without_twin);
 
 /*
- * Attach and stage what is missing; give those that are in place the new
- * programs. -EOPNOTSUPP, not reported, where the kernel has no tcx links.
+ * Attach and stage what is missing, all of it with a twin if `object` is NULL;
+ * for an upgrade, give those that are in place the new programs. -EOPNOTSUPP,
+ * not reported, where the kernel has no tcx links.
  */
 int links_attach(struct links *l, const struct instance *in, struct bpf_object *object,
 		 const struct link_targets *want);

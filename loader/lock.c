@@ -93,6 +93,33 @@ int instance_lock_existing(struct instance *in)
 	}
 }
 
+/* The lock on `links` is the watch's own; commands lock the directory above. */
+int instance_claim(const struct instance *in, int *claim)
+{
+	struct stat st;
+	int fd, err = 0;
+
+	if (*claim >= 0 && still_there(*claim, in->links))
+		return 0;
+	fd = open(in->links, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : log_error(-errno, "cannot open %s", in->links);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		err = -errno;
+		if (err != -EWOULDBLOCK)
+			log_error(err, "cannot lock %s", in->links);
+		else
+			log_error(0, "process %d watches instance '%s' already",
+				  fstat(fd, &st) ? 0 : lock_holder(&st), in->name);
+		close(fd);
+		return err == -EWOULDBLOCK ? -EBUSY : err;
+	}
+	if (*claim >= 0)
+		close(*claim);
+	*claim = fd;
+	return 0;
+}
+
 /* 1 if it was made, 0 if it was there, or -errno. */
 static int make_directory(const char *path)
 {

@@ -43,6 +43,11 @@ static const struct verb {
 	 "run a command in a class's cgroup",
 	 "The class must have a `cgroup` in the policy in force. Exits as the command does.\n\n"
 	 "Example: hostqos run --class voice -- ./softphone -v\n"},
+	{"watch", "", 0, 0, cmd_watch, "keep the policy in force fitted to the machine",
+	 "Stays in the foreground, for a service manager to keep. Attaches interfaces that appear,\n"
+	 "and looks executables and users up again when packages and accounts change. Works on\n"
+	 "whatever policy is in force, and waits where none is. Under -j one object a line.\n\n"
+	 "Example: hostqos watch\n"},
 	{"detach", "", 0, 0, cmd_detach, "remove all that apply made, leaving no trace",
 	 "Live sockets get their own marks back. Needs nothing but the instance's name, and\n"
 	 "works on what a killed command left half done.\n\n"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hostqos/name.h>
 #include <json-c/json.h>
 #include <sha256.h>
 
@@ -98,6 +99,32 @@ static int collect_ids(struct policy_ids *ids, const struct in_force *f)
 	return 0;
 }
 
+static __u64 add_bytes(__u64 hash, const void *bytes, size_t length)
+{
+	const __u8 *p = bytes;
+
+	while (length--)
+		hash = hq_name_hash_add(hash, *p++);
+	return hash;
+}
+
+/*
+ * One text has other tables where its users and executables are others: these
+ * two, the values that are named and the rules that they satisfy.
+ */
+static __u32 resolution(const struct hq_image *image)
+{
+	__u64 hash = HQ_NAME_HASH_INIT;
+	size_t i;
+
+	for (i = 0; i < image->exact_count; i++) {
+		hash = add_bytes(hash, &image->exact[i].key, sizeof(image->exact[i].key));
+		hash = add_bytes(hash, &image->exact[i].row, sizeof(image->exact[i].row));
+	}
+	hash = add_bytes(hash, image->vectors, image->vector_count * sizeof(*image->vectors));
+	return hash ^ hash >> 32;
+}
+
 int source_compile(struct source *s, const struct in_force *f, policy_exe_fn exe)
 {
 	struct policy_ids ids = {};
@@ -115,6 +142,7 @@ int source_compile(struct source *s, const struct in_force *f, policy_exe_fn exe
 		return err;
 	h = &s->image->header;
 	h->text_length = s->length;
+	h->resolved = resolution(s->image);
 	snprintf(h->file, sizeof(h->file), "%s", s->file);
 	SHA256Data((const uint8_t *)s->text, s->length, h->sha256);
 	return 0;

@@ -24,5 +24,6 @@ int cmd_diff(const struct options *options, int argc, char **argv);
 int cmd_run(const struct options *options, int argc, char **argv);
 int cmd_show(const struct options *options, int argc, char **argv);
 int cmd_status(const struct options *options, int argc, char **argv);
+int cmd_watch(const struct options *options, int argc, char **argv);
 
 #endif

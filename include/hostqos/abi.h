@@ -130,7 +130,8 @@ struct hq_header {
 	__u32 features;	   /* enum hq_feature */
 	__u32 path_stride; /* cells per state of `paths` */
 	__u32 text_length; /* bytes of the policy's source in `text` */
-	__u32 pad;
+	/* Checksum of `exact` and `vectors`: what the users and files in the text stood for. */
+	__u32 resolved;
 	__u32 any_row[HQ_NDIMS];   /* rules that do not read the dimension */
 	__u32 other_row[HQ_NDIMS]; /* rules satisfied by a value none names */
 	__u8 byte_class[256];

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * watch: waits for events, and after each fits whatever policy is in force to
+ * the machine as it is then. Nothing of a policy is remembered between two
+ * events, so that one which somebody put in force meanwhile is never replaced
+ * by an older one. What matters is watched before it is looked at.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netlink/netlink.h>
+
+#include "apply.h"
+#include "exe.h"
+#include "log.h"
+#include "manager.h"
+#include "output.h"
+#include "paths.h"
+#include "verbs.h"
+
+/* After a failure that no event need follow, such as a lack of memory. */
+#define RETRY_SECONDS 10
+
+struct watch {
+	const struct options *options;
+	struct nl_sock *links;
+	struct paths paths; /* all that is looked at but the interfaces */
+	int claim;
+	bool over;
+	int err;	  /* of the last look */
+	__u32 generation; /* what was told last; 0: that there is none */
+	char *interfaces;
+};
+
+/* Between two looks, and while a lock is waited for, nothing is half done. */
+static void end(int signal)
+{
+	(void)signal;
+	_exit(EXIT_DONE);
+}
+
+static void hold_signals(int how)
+{
+	static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
+	sigset_t set;
+	size_t i;
+
+	sigemptyset(&set);
+	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		sigaddset(&set, ends[i]);
+		signal(ends[i], end);
+	}
+	sigprocmask(how, &set, NULL);
+}
+
+/* For a policy_exe_fn, which has no argument for it. */
+static struct paths *exe_paths;
+
+static int watch_exe(const char *path, __u32 *device, __u64 *inode)
+{
+	int err = paths_add(exe_paths, path, 1);
+
+	return err ? err : exe_resolve(path, device, inode);
+}
+
+/* Each policy that comes into force is pinned anew (tables_pin()). */
+static int watch_known(struct paths *paths, const struct instance *in)
+{
+	char header[PATH_MAX];
+	int err = join_path(header, in->maps, "header");
+
+	if (!err)
+		err = paths_add(paths, header, 1);
+	if (!err)
+		err = paths_add(paths, "/etc/passwd", 1);
+	return err ? err : paths_add(paths, "/etc/group", 1);
+}
+
+static int watch_cgroup(struct paths *paths, const struct apply *a)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, PATH_MAX, "%s%s", a->in.cgroup2, a->source.policy->attach_cgroup) >=
+	    PATH_MAX)
+		return -ENAMETOOLONG;
+	return paths_add(paths, path, 1);
+}
+
+static void print_event(const char *event, struct json_object *o)
+{
+	json_add_string(o, "event", event);
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}
+
+static void tell_policy(struct watch *w, const struct apply *a)
+{
+	struct json_object *o;
+
+	if (w->generation == a->generation)
+		return;
+	w->generation = a->generation;
+	if (!w->options->json) {
+		printf("%s, generation %u: %s\n", a->old.header.file, a->generation,
+		       a->flipped ? "what it names has changed" : "in force");
+		return;
+	}
+	o = json_object_new_object();
+	json_add_string(o, "policy", a->old.header.file);
+	json_add_count(o, "generation", a->generation);
+	print_event(a->flipped ? "names" : "policy", o);
+}
+
+static void tell_interfaces(struct watch *w, const struct apply *a)
+{
+	struct json_object *names = interfaces_json(&a->chosen), *o;
+	const char *text = json_object_to_json_string(names);
+
+	if (!w->interfaces || strcmp(w->interfaces, text)) {
+		free(w->interfaces);
+		w->interfaces = strdup(text);
+		if (w->options->json) {
+			o = json_object_new_object();
+			json_add(o, "interfaces", json_object_get(names));
+			print_event("interfaces", o);
+		} else {
+			interfaces_print(&a->chosen);
+		}
+	}
+	json_object_put(names);
+}
+
+/* What lasts is told once, not at every event. */
+static void tell_failure(struct watch *w, struct apply *a, int err)
+{
+	if (err != w->err && a->old.generation)
+		source_report(&a->source, false);
+	else if (err != w->err && err == -ENOENT)
+		log_note("no policy is in force (instance '%s'); waiting for one", a->in.name);
+	if (err == -ENOENT && !a->old.generation)
+		w->generation = 0;
+}
+
+static int lock(struct instance *in)
+{
+	int err;
+
+	hold_signals(SIG_UNBLOCK);
+	err = instance_lock_existing(in);
+	hold_signals(SIG_BLOCK);
+	return err;
+}
+
+/* The installation and its policy, which must be ours to touch. */
+static int reopen(struct watch *w, struct apply *a)
+{
+	int err = lock(&a->in);
+
+	if (!err)
+		err = instance_claim(&a->in, &w->claim);
+	if (!err)
+		err = apply_reopen(a);
+	w->over = err == -EBUSY || err == -EXDEV || err == -EPROTO;
+	return err;
+}
+
+/* At the interfaces; with `paths`, which it fills, at all else too. */
+static int look(struct watch *w, struct apply *a, struct paths *paths)
+{
+	int err = instance_init(&a->in, w->options->instance, false);
+
+	if (!err && paths)
+		err = watch_known(paths, &a->in);
+	if (!err)
+		err = reopen(w, a);
+	if (!err && paths)
+		err = watch_cgroup(paths, a);
+	exe_paths = paths;
+	if (!err)
+		err = apply_again(a, paths ? watch_exe : NULL);
+	if (!err) {
+		tell_policy(w, a);
+		tell_interfaces(w, a);
+	} else {
+		tell_failure(w, a, err);
+	}
+	return err;
+}
+
+static int look_at_interfaces(struct watch *w)
+{
+	struct apply a = APPLY_INIT;
+	int err = look(w, &a, NULL);
+
+	apply_release(&a);
+	return err;
+}
+
+static int look_at_all(struct watch *w)
+{
+	struct apply a = APPLY_INIT;
+	struct paths paths;
+	int err = paths_open(&paths);
+
+	if (err)
+		return log_error(err, "cannot watch paths");
+	err = look(w, &a, &paths);
+	apply_release(&a);
+	paths_close(&w->paths);
+	w->paths = paths;
+	return err;
+}
+
+/* Does a failure call for another try, though nothing tells of a change? */
+static bool must_retry(int err)
+{
+	return err && err != -ENOENT && err != -EINVAL;
+}
+
+/* Wait for an event that matters. In *all: it may concern more than interfaces. */
+static int wait_for_event(struct watch *w, bool *all)
+{
+	struct timespec limit = {.tv_sec = RETRY_SECONDS};
+	struct pollfd fds[] = {{.fd = w->paths.fd, .events = POLLIN},
+			       {.fd = nl_socket_get_fd(w->links), .events = POLLIN}};
+	bool links = false;
+	sigset_t none;
+	int n;
+
+	sigemptyset(&none);
+	for (*all = false; !*all && !links;) {
+		n = ppoll(fds, 2, must_retry(w->err) ? &limit : NULL, &none);
+		if (n < 0)
+			return log_error(-errno, "cannot wait for events");
+		*all = !n || paths_changed(&w->paths);
+		links = interfaces_changed(w->links);
+	}
+	return 0;
+}
+
+static int watch(struct watch *w)
+{
+	bool all;
+
+	w->err = look_at_all(w);
+	while (!w->over) {
+		manager_tell("READY=1");
+		if (wait_for_event(w, &all))
+			return -EIO;
+		w->err = all ? look_at_all(w) : look_at_interfaces(w);
+	}
+	return w->err;
+}
+
+int cmd_watch(const struct options *options, int argc, char **argv)
+{
+	struct watch w = {.options = options, .claim = -1, .paths.fd = -1};
+	int err = require_privileges();
+
+	(void)argc, (void)argv;
+	if (!err) {
+		setlinebuf(stdout);
+		log_begin("watch", false); /* its messages cannot wait for its end */
+		hold_signals(SIG_BLOCK);
+		err = interfaces_watch(&w.links);
+		err = err ? log_error(err, "cannot listen to rtnetlink") : watch(&w);
+	}
+	nl_socket_free(w.links);
+	paths_close(&w.paths);
+	free(w.interfaces);
+	if (w.claim >= 0)
+		close(w.claim);
+	return err ? EXIT_FAILED : EXIT_DONE;
+}

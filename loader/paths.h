@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Paths whose meaning is watched (inotify(7)): what they lead to may appear, be
+ * replaced or vanish, and so may every directory and symbolic link on the way.
+ */
+#ifndef HOSTQOS_LOADER_PATHS_H
+#define HOSTQOS_LOADER_PATHS_H
+
+#include <stddef.h>
+
+struct paths {
+	int fd; /* becomes readable at events, of other names in those directories too */
+	struct path_step *steps;
+	size_t count;
+};
+
+/* 0 or -errno. */
+int paths_open(struct paths *p);
+void paths_close(struct paths *p);
+
+/* Watch an absolute path, which need not exist; a change of it is told as `what`. 0 or -errno. */
+int paths_add(struct paths *p, const char *path, unsigned int what);
+
+/* What has changed since the last call: its bits, none if nothing that matters. */
+unsigned int paths_changed(struct paths *p);
+
+#endif
