@@ -14,6 +14,7 @@
 
 #include "datagram.h"
 #include "forwarded.h"
+#include "mirror.h"
 #include "syn_ack.h"
 
 #define PASS_ON TC_ACT_UNSPEC /* TCX_NEXT has the same value */
@@ -56,6 +57,28 @@ static __always_inline __u8 kept_dscp(const struct packet *p)
 	return dscp;
 }
 
+/* The DSCP that the packet takes over from what came in, else `own`. */
+static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet *p,
+				     const struct hq_class *class, __u8 own)
+{
+	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
+	const struct flow_key *key = &p->transport.key;
+	__u8 inbound;
+
+	if (fate)
+		return fate->dscp;
+	if (!p->alone) {
+		inbound = hq_mirrored(class, p->flow);
+		return inbound == HQ_DSCP_NONE ? own : inbound;
+	}
+	inbound = p->syn_ack ? key->inbound_dscp
+			     : peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
+	if (!hq_mirror_allows(class, inbound) ||
+	    !mirror_trusts(p->generation, p->decision.class, key->remote))
+		return own;
+	return inbound;
+}
+
 /* Meter, count, mark. Returns the verdict for tc. */
 static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 {
@@ -70,11 +93,13 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 		return PASS_ON;
 	}
 	colour = colour_of(skb, p, class);
-	if (is_fragment(p, 1))
-		fragment_remember(p, colour);
 	dscp = class->dscp;
 	if (class->syn_ack != dscp && (p->syn_ack || opens_fast(skb, p)))
 		dscp = class->syn_ack;
+	if (class->mirror)
+		dscp = mirrored_dscp(skb, p, class, dscp);
+	if (is_fragment(p, 1))
+		fragment_remember(p, colour, dscp);
 	if (colour == RED) {
 		count->exceed_packets += segments;
 		count->exceed_bytes += bytes;
@@ -113,8 +138,10 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 		key_set_direction(key, HQ_OUTBOUND);
 		key_set_inbound_dscp(
 			key, peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
+		flow->inbound_dscp = flow->latest_dscp = key->inbound_dscp;
 	}
 	decision = decide(flow, key, p->generation);
+	mirror_settle(flow, decision, key->remote);
 	if (flow_load_decision(flow).generation)
 		flow_keep(flow, decision);
 	flow_settle(flow, decision);
@@ -145,6 +172,7 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct hq_flow *
 			return 0;
 		}
 		if (goes_elsewhere(flow, sk, p)) {
+			p->alone = 1;
 			p->decision = decide_datagram(skb, flow, p);
 			if (p->decision.refuse && flow_is_kept(flow, p->generation))
 				p->decision.refuse = 0;
@@ -184,7 +212,7 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 	int err;
 
 	p.generation = active_generation();
-	p.syn_ack = p.datagram = 0;
+	p.syn_ack = p.datagram = p.alone = 0;
 	if (!p.generation || skb->tc_index == metered_mark)
 		return PASS_ON;
 	err = parse_network(skb, l2, &p.net);
@@ -197,7 +225,7 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 		return PASS_ON;
 	if (p.decision.refuse && !p.decision.provisional) {
 		if (is_fragment(&p, 1)) /* the others go with it */
-			fragment_remember(&p, RED);
+			fragment_remember(&p, RED, HQ_KEEP);
 		count_refused(p.decision);
 		return TC_ACT_SHOT;
 	}

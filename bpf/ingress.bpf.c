@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What comes in: SYNs to listeners that refuse them, the DSCP of the latest
- * datagram from each peer, and of what opens a connection. Attached only where
- * a policy asks for it.
+ * What comes in: SYNs to listeners that refuse them, and the DSCPs of the
+ * latest datagram from each peer, of each connection's latest packet, and of
+ * what opens a connection. Attached only where a policy asks for it.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -72,6 +72,23 @@ int ingress(struct __sk_buff *skb)
 	}
 	if (t.protocol == IPPROTO_TCP && is_syn(skb, &t))
 		return on_syn(flow, &n, &t, generation);
+	return 1;
+}
+
+/* For classes that mirror it. */
+SEC("cgroup_skb/ingress")
+int latest_dscp(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct hq_flow *flow;
+	struct network n;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk || sk->protocol != IPPROTO_TCP || sk->state == TCP_LISTEN)
+		return 1;
+	flow = flow_of(sk);
+	if (flow && !parse_network(skb, 0, &n))
+		flow->latest_dscp = hq_dscp(n.dsfield);
 	return 1;
 }
 

@@ -7,6 +7,7 @@
 #define HOSTQOS_BPF_MARKS_H
 
 #include "flow.h"
+#include "mirror.h"
 
 #define SOL_SOCKET	   1
 #define SO_PRIORITY	   12
@@ -59,7 +60,7 @@ static __always_inline int mark_socket(void *ctx, struct hq_flow *flow, struct h
 		return 0;
 	}
 	/* A listener's DS field is its SYN-ACKs' (tcp_v4_send_synack()). */
-	dscp = flow->bits & HQ_FLOW_LISTENER ? class->syn_ack : class->dscp;
+	dscp = flow->bits & HQ_FLOW_LISTENER ? class->syn_ack : hq_connection_dscp(class, flow);
 	return hq_mark(ctx, flow, class, dscp);
 }
 

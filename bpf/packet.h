@@ -17,6 +17,7 @@ struct packet {
 	__u32 generation;
 	__u32 syn_ack;	/* 1: bears the class's syn_ack DSCP */
 	__u32 datagram; /* 1: of its socket's own protocol, not a tunnel's packet */
+	__u32 alone;	/* 1: transport.key, not the flow, tells the peer */
 	struct transport transport;
 };
 
@@ -33,7 +34,8 @@ struct fragment_key {
 
 struct fragment_fate {
 	struct hq_decision decision;
-	__u32 colour; /* enum colour */
+	__u16 colour; /* enum colour */
+	__u16 dscp;
 };
 
 struct {
@@ -64,9 +66,9 @@ static __noinline struct fragment_fate *fragment_find(const struct packet *p)
 	return bpf_map_lookup_elem(&fragments, &key);
 }
 
-static __noinline void fragment_remember(const struct packet *p, __u32 colour)
+static __noinline void fragment_remember(const struct packet *p, __u16 colour, __u8 dscp)
 {
-	struct fragment_fate fate = {.decision = p->decision, .colour = colour};
+	struct fragment_fate fate = {.decision = p->decision, .colour = colour, .dscp = dscp};
 	struct fragment_key key;
 
 	fragment_key_init(&key, &p->transport);

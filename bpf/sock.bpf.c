@@ -49,7 +49,7 @@ int sock_create(struct bpf_sock *ctx)
 	flow->protocol = flow_protocol(ctx->protocol);
 	flow->type = ctx->type;
 	flow->family = ctx->family;
-	flow->inbound_dscp = HQ_DSCP_NONE;
+	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
 	if (!decides_at_birth(generation))
 		return 1;
 	if (ctx->family == AF_INET) {

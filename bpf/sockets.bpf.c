@@ -120,7 +120,7 @@ static __always_inline void adopt_state(struct hq_flow *flow, const struct sock 
 	struct listening_key listener = listening_key_of(sk);
 
 	flow->bits = HQ_FLOW_ADOPTED;
-	flow->inbound_dscp = HQ_DSCP_NONE;
+	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
 	flow->protocol = flow_protocol(BPF_CORE_READ(sk, sk_protocol));
 	flow->type = BPF_CORE_READ(sk, sk_type);
 	flow->family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -146,6 +146,7 @@ static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const
 
 	key_from_kernel_sock(&key, flow, sk);
 	after = decide(flow, &key, generation);
+	mirror_settle(flow, after, key.remote);
 	flow_keep(flow, after);
 	flow_settle(flow, after);
 	return before;

@@ -48,12 +48,30 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct hq_flow *
 	settle(ctx, flow, decide(flow, key, generation));
 }
 
+/*
+ * Both ends are known. What mirrors the latest packet has its socket's own mark
+ * brought up to date when it closes: a TIME_WAIT's ACKs bear that (tcp_time_wait()).
+ */
+static __always_inline void settle_connection(struct bpf_sock_ops *ctx, struct hq_flow *flow,
+					      struct flow_key *key, __u32 generation)
+{
+	struct hq_decision decision = decide(flow, key, generation);
+	const struct hq_class *class = policy_class_of(generation, decision.class);
+
+	mirror_settle(flow, decision, key->remote);
+	settle(ctx, flow, decision);
+	if (class && class->mirror == HQ_MIRROR_LATEST)
+		bpf_sock_ops_cb_flags_set(ctx,
+					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
 /* Both ends are known, and the SYN is not built yet (tcp_connect()). */
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 				       struct flow_key *key, __u32 generation)
 {
 	flow->bits |= HQ_FLOW_CONNECTED;
-	settle(ctx, flow, decide(flow, key, generation));
+	flow->latest_dscp = HQ_DSCP_NONE;
+	settle_connection(ctx, flow, key, generation);
 }
 
 /* The socket begins as its listener's copy (BPF_F_CLONE), but it is another flow. */
@@ -66,10 +84,20 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *
 	if (flow->inbound_dscp == HQ_DSCP_NONE && (flow->saved.bits & HQ_SAVED_SYN))
 		flow->inbound_dscp = handshake_dscp(key);
 	flow->saved.bits &= ~HQ_SAVED_SYN;
+	flow->latest_dscp = flow->inbound_dscp;
 	flow->counted = 0;
 	key_set_inbound_dscp(key, flow->inbound_dscp);
-	settle(ctx, flow, decide(flow, key, generation));
+	settle_connection(ctx, flow, key, generation);
 	pace(ctx, flow, key);
+}
+
+static __always_inline void on_state(struct bpf_sock_ops *ctx, struct hq_flow *flow)
+{
+	struct hq_decision decision = flow_load_decision(flow);
+	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
+
+	if (class && class->mirror == HQ_MIRROR_LATEST)
+		mark_socket(ctx, flow, decision);
 }
 
 SEC("sockops")
@@ -81,12 +109,17 @@ int socket_ops(struct bpf_sock_ops *ctx)
 	struct bpf_sock *sk;
 
 	if (op != BPF_SOCK_OPS_TCP_LISTEN_CB && op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
-	    op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+	    op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
+	    op != BPF_SOCK_OPS_STATE_CB)
 		return 1;
 	sk = ctx->sk;
 	flow = sk ? flow_of(sk) : NULL;
 	if (!flow || !generation)
 		return 1;
+	if (op == BPF_SOCK_OPS_STATE_CB) {
+		on_state(ctx, flow);
+		return 1;
+	}
 	flow->bits |= HQ_FLOW_DIRECTED;
 	if (op == BPF_SOCK_OPS_TCP_LISTEN_CB || op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		flow->bits |= HQ_FLOW_INBOUND;

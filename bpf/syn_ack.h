@@ -19,7 +19,7 @@ static __always_inline void decide_syn_ack(struct packet *p, struct hq_flow *lis
 	key_set_direction(key, HQ_INBOUND);
 	key_set_inbound_dscp(key, inbound_dscp);
 	p->decision = decide(listener, key, p->generation);
-	p->syn_ack = 1;
+	p->syn_ack = p->alone = 1;
 	p->flow = listener;
 }
 

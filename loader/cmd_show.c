@@ -59,7 +59,7 @@ static struct json_object *dscp_json(__u8 dscp)
 }
 
 static struct json_object *class_json(const struct hq_class *class,
-				      const struct hq_class_counters *n)
+				      const struct hq_class_counters *n, const char *mirror)
 {
 	struct json_object *o = json_object_new_object();
 	char text[PRINT_SCALAR];
@@ -71,6 +71,7 @@ static struct json_object *class_json(const struct hq_class *class,
 	json_add_count(o, "burst", class->egress.burst);
 	json_add_string(o, "exceed", class->egress.rate ? exceed_text(text, class) : NULL);
 	json_add(o, "priority", keep_or_number(class->priority));
+	json_add_string(o, "mirror", mirror);
 	json_add_count(o, "packets", n->packets);
 	json_add_count(o, "bytes", n->bytes);
 	json_add_count(o, "marked", n->marked);
@@ -103,25 +104,63 @@ static void class_row(struct text_table *table, const struct hq_class *class,
 	text_table_cell(table, "%llu", (unsigned long long)n->flows);
 }
 
+/* What a class mirrors, as the policy's text has it; NULL where it does not. To be freed. */
+static char *mirror_text(const struct source *s, const struct hq_class *class)
+{
+	int i = class->mirror && s->policy ? policy_find_class(s->policy, class->name) : -1;
+
+	return i < 0 ? NULL : print_mirror_text(&s->policy->classes[i].mirror);
+}
+
+static bool any_mirrors(const struct in_force *f)
+{
+	__u32 i;
+
+	for (i = 0; i < HQ_MAX_CLASSES; i++)
+		if (f->classes[i].defined && f->classes[i].mirror)
+			return true;
+	return false;
+}
+
 static int show_classes(const struct instance *in, const struct in_force *f, bool json)
 {
-	static const char *const headings[] = {
-		"CLASS",  "DSCP",    ">RATE",	">BURST",   "EXCEED", ">PRIO", ">PACKETS",
-		">BYTES", ">MARKED", ">EXCESS", ">REFUSED", ">FLOWS", NULL};
+	bool mirrors = any_mirrors(f);
+	const char *const headings[] = {"CLASS",
+					"DSCP",
+					">RATE",
+					">BURST",
+					"EXCEED",
+					">PRIO",
+					">PACKETS",
+					">BYTES",
+					">MARKED",
+					">EXCESS",
+					">REFUSED",
+					">FLOWS",
+					mirrors ? "MIRROR" : NULL,
+					NULL};
 	struct json_object *list = json_object_new_array();
 	struct hq_class_counters n;
 	struct text_table table;
+	struct source source;
+	char *mirror;
 	__u32 i;
 
+	source_parse(&source, f->header.file, f->text, f->header.text_length);
 	text_table_begin(&table, headings);
 	for (i = 0; i < HQ_MAX_CLASSES; i++) {
 		if (!f->classes[i].defined)
 			continue;
 		memset(&n, 0, sizeof(n));
 		counters_read(in->map[MAP_CLASS_COUNTERS], i, &n, sizeof(n));
-		json_object_array_add(list, class_json(&f->classes[i], &n));
+		mirror = mirror_text(&source, &f->classes[i]);
+		json_object_array_add(list, class_json(&f->classes[i], &n, mirror));
 		class_row(&table, &f->classes[i], &n);
+		if (mirrors)
+			text_table_cell(&table, "%s", mirror ? mirror : "-");
+		free(mirror);
 	}
+	source_free(&source);
 	print_list(json, "classes", list, &table);
 	return 0;
 }

@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <hostqos/mirror.h>
+
 #include "cgroups.h"
 #include "output.h"
+#include "print.h"
 #include "show.h"
 #include "sockets.h"
 
@@ -38,11 +41,20 @@ static const char *rule_name(const struct in_force *f, const struct hq_decision 
 									   : NULL;
 }
 
+/* The DSCP that a connection takes over from what came in, or HQ_DSCP_NONE. */
+static __u8 mirrored(const struct in_force *f, const struct hq_socket *s)
+{
+	const struct hq_decision *d = &s->flow.decision;
+
+	return class_name(f, d) ? hq_mirrored(&f->classes[d->class], &s->flow) : HQ_DSCP_NONE;
+}
+
 static struct json_object *flow_json(const struct in_force *f, const struct hq_socket *s,
 				     const char *cgroup)
 {
 	struct json_object *o = json_object_new_object();
 	const struct hq_decision *d = &s->flow.decision;
+	__u8 dscp = mirrored(f, s);
 	char text[ENDPOINT];
 
 	json_add_string(o, "protocol", protocol_text(s->flow.protocol));
@@ -51,6 +63,7 @@ static struct json_object *flow_json(const struct in_force *f, const struct hq_s
 	json_add_string(o, "state", state_text(s));
 	json_add_string(o, "class", class_name(f, d));
 	json_add_string(o, "rule", rule_name(f, d));
+	json_add_string(o, "mirrored", dscp == HQ_DSCP_NONE ? NULL : print_dscp(text, dscp));
 	json_add_string(o, "reason", reason(f, s));
 	json_add_bool(o, "adopted", s->flow.bits & HQ_FLOW_ADOPTED);
 	json_add_count(o, "uid", s->flow.id.uid);
@@ -64,6 +77,7 @@ static void flow_row(struct text_table *table, const struct in_force *f, const s
 {
 	const struct hq_decision *d = &s->flow.decision;
 	const char *class = class_name(f, d), *rule = rule_name(f, d);
+	__u8 dscp = mirrored(f, s);
 	char text[ENDPOINT];
 
 	text_table_cell(table, "%s", protocol_text(s->flow.protocol));
@@ -72,6 +86,7 @@ static void flow_row(struct text_table *table, const struct in_force *f, const s
 	text_table_cell(table, "%s", state_text(s));
 	text_table_cell(table, "%s", class ? class : "-");
 	text_table_cell(table, "%s", rule ? rule : "-");
+	text_table_cell(table, "%s", dscp == HQ_DSCP_NONE ? "-" : print_dscp(text, dscp));
 	text_table_cell(table, "%s%s", reason(f, s),
 			s->flow.bits & HQ_FLOW_ADOPTED ? ", adopted" : "");
 	text_table_cell(table, "%u", s->flow.id.uid);
@@ -80,8 +95,9 @@ static void flow_row(struct text_table *table, const struct in_force *f, const s
 
 int show_flows(const struct instance *in, const struct in_force *f, bool json)
 {
-	static const char *const headings[] = {"PROTO", "LOCAL",  "REMOTE", "STATE",  "CLASS",
-					       "RULE",	"REASON", ">UID",   "CGROUP", NULL};
+	static const char *const headings[] = {"PROTO", "LOCAL",  "REMOTE",   "STATE",
+					       "CLASS", "RULE",	  "MIRRORED", "REASON",
+					       ">UID",	"CGROUP", NULL};
 	struct json_object *list;
 	struct text_table table;
 	struct sockets flows;

@@ -158,6 +158,7 @@ static void check_classes(const struct policy *policy, const bool *used, struct 
 
 		if (class->egress.rate)
 			check_burst(class, diag);
+		check_mirror(&class->mirror, diag);
 		if (class->cgroup)
 			check_class_cgroup(policy, i, diag);
 		else if (i != HQ_CLASS_DEFAULT && !used[i] && !diag_errors(diag))

@@ -17,6 +17,9 @@ unsigned int check_origins(const struct policy_rule *rule);
 /* Whether the rule has this key, under `not` or not. */
 bool check_says(const struct policy_rule *rule, enum policy_key key);
 
+/* Whether `mirror` trusts everybody. */
+void check_mirror(const struct policy_mirror *mirror, struct diag *diag);
+
 /* The term of this key, or NULL. */
 const struct policy_term *policy_term(const struct policy_match *match, enum policy_key key);
 

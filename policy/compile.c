@@ -377,6 +377,7 @@ static int compile(struct compiler *c, const struct policy_ids *ids)
 	if (err)
 		return err;
 	compile_warn_unreachable(c);
+	compile_trusted(c, class_ids);
 	return 0;
 }
 

@@ -96,6 +96,10 @@ uint32_t compile_prefix_row(const struct hq_image *image, enum hq_dim side,
 void compile_classes(struct compiler *c, const struct policy_ids *ids, uint16_t *class_ids);
 void compile_meter(struct hq_meter *meter, uint64_t rate, uint32_t burst);
 
+/* What classes mirror, and whom they trust: entries of image->prefixes. */
+void compile_mirror(struct hq_class *to, const struct policy_mirror *from, __u32 *features);
+void compile_trusted(struct compiler *c, const uint16_t *class_ids);
+
 /* Keys and counters of image->rules. */
 void compile_rule_keys(struct compiler *c, const struct policy_ids *ids);
 

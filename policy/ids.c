@@ -82,6 +82,7 @@ static void make_class(struct hq_class *to, const struct policy_class *from, __u
 	snprintf(to->name, sizeof(to->name), "%s", from->name);
 	if (from->priority != HQ_KEEP)
 		*features |= HQ_FEATURE_PRIORITY;
+	compile_mirror(to, &from->mirror, features);
 	if (!from->egress.rate)
 		return;
 	*features |= HQ_FEATURE_PACING;
@@ -94,7 +95,7 @@ static void make_class(struct hq_class *to, const struct policy_class *from, __u
 static bool does_something(const struct policy_class *class)
 {
 	return class->dscp != HQ_KEEP || class->syn_ack != HQ_KEEP || class->priority != HQ_KEEP ||
-	       class->egress.rate;
+	       class->egress.rate || class->mirror.of;
 }
 
 void compile_classes(struct compiler *c, const struct policy_ids *ids, uint16_t *class_ids)

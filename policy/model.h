@@ -90,6 +90,15 @@ struct policy_egress {
 	uint8_t exceed_dscp; /* where exceed is HQ_EXCEED_REMARK */
 };
 
+/* Marks derived from those that come in. */
+struct policy_mirror {
+	struct diag_at at;
+	enum hq_mirror of;	   /* HQ_MIRROR_NONE where not written */
+	struct policy_value *from; /* prefixes of the peers that are trusted */
+	size_t from_count;
+	uint64_t allow; /* bit n: DSCP n */
+};
+
 struct policy_class {
 	const char *name;
 	struct diag_at at;  /* of the name; line 0: `default` that is not written */
@@ -99,6 +108,7 @@ struct policy_class {
 	uint8_t syn_ack;  /* 0..63 or HQ_KEEP; dscp where not written */
 	uint8_t priority; /* 0..15 or HQ_KEEP */
 	struct policy_egress egress;
+	struct policy_mirror mirror;
 };
 
 struct policy_interface {

@@ -207,6 +207,32 @@ static void print_egress(FILE *out, const struct policy_egress *egress)
 		fprintf(out, ", exceed: { remark: %s } }", print_dscp(buffer, egress->exceed_dscp));
 }
 
+static void print_mirror(FILE *out, const struct policy_mirror *mirror)
+{
+	char buffer[PRINT_SCALAR];
+	const char *separator = "";
+	size_t i;
+
+	fputs("{ from: [", out);
+	for (i = 0; i < mirror->from_count; i++) {
+		fputs(i ? ", " : "", out);
+		print_text(out, print_prefix(buffer, &mirror->from[i]));
+	}
+	fputs("], allow: [", out);
+	for (i = 0; i < 64; i++) {
+		if (!(mirror->allow >> i & 1))
+			continue;
+		fprintf(out, "%s%s", separator, print_dscp(buffer, i));
+		separator = ", ";
+	}
+	fprintf(out, "], of: %s }", scalar_name_of(scalar_mirrors, mirror->of));
+}
+
+char *print_mirror_text(const struct policy_mirror *mirror)
+{
+	return PRINTED(print_mirror, mirror);
+}
+
 void print_class(FILE *out, const struct policy_class *class)
 {
 	const char *separator = "{ ";
@@ -232,6 +258,11 @@ void print_class(FILE *out, const struct policy_class *class)
 	}
 	if (class->priority != HQ_KEEP) {
 		fprintf(out, "%spriority: %u", separator, class->priority);
+		separator = ", ";
+	}
+	if (class->mirror.of) {
+		fprintf(out, "%smirror: ", separator);
+		print_mirror(out, &class->mirror);
 		separator = ", ";
 	}
 	fputs(*separator == '{' ? "{}" : " }", out);

@@ -28,6 +28,9 @@ char *print_match_text(const struct policy_rule *rule);
 void print_class(FILE *out, const struct policy_class *class);
 char *print_class_text(const struct policy_class *class);
 
+/* Its `mirror`: "{ from: [...], allow: [...], of: syn }", to be freed. */
+char *print_mirror_text(const struct policy_mirror *mirror);
+
 void print_policy(FILE *out, const struct policy *policy);
 
 #endif

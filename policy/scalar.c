@@ -57,6 +57,11 @@ const struct scalar_name scalar_origins[] = {
 
 const struct scalar_name scalar_booleans[] = {{"false", 0}, {"true", 1}, {0}};
 
+const struct scalar_name scalar_mirrors[] = {{"syn", HQ_MIRROR_SYN},
+					     {"latest", HQ_MIRROR_LATEST},
+					     {"upstream", HQ_MIRROR_UPSTREAM},
+					     {0}};
+
 /* A unit and what it multiplies by; rates and sizes as tc(8), "UNITS". */
 struct unit {
 	const char *name;

@@ -31,6 +31,7 @@ extern const struct scalar_name scalar_types[];
 extern const struct scalar_name scalar_directions[];
 extern const struct scalar_name scalar_origins[];
 extern const struct scalar_name scalar_booleans[];
+extern const struct scalar_name scalar_mirrors[];
 
 /* Write `why`; returns -EINVAL. */
 int scalar_fail(struct scalar_error *error, const char *format, ...)

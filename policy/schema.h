@@ -77,6 +77,9 @@ void schema_dscp(struct schema *s, const struct tree_node *node, bool keep, uint
 const char *schema_cgroup(struct schema *s, const struct tree_node *node, bool globs);
 
 void schema_class(struct schema *s, const struct tree_node *name, const struct tree_node *node);
+/* A class's `mirror`. */
+void schema_mirror(struct schema *s, const struct schema_found *found);
+
 void schema_rule(struct schema *s, const struct tree_node *node);
 
 /* The whole policy. */

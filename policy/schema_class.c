@@ -159,7 +159,7 @@ static const struct schema_key class_keys[] = {
 	{"syn_ack", TREE_SCALAR, read_dscp, 1},
 	{"ingress", 0, NULL, 0},
 	{"connections", 0, NULL, 0},
-	{"mirror", 0, NULL, 0},
+	{"mirror", TREE_MAP, schema_mirror, 0},
 	{"app_dscp", 0, NULL, 0},
 	{"buffers", 0, NULL, 0},
 	{"fair", 0, NULL, 0},

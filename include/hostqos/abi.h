@@ -83,12 +83,15 @@ struct hq_exact_key {
 
 /* `prefixes` (LPM trie): value is the row, u32. No entry: other_row[dim]. */
 struct hq_prefix_key {
-	__u32 length; /* in bits: 8 for `side`, then those of the prefix */
-	__u8 side;    /* enum hq_dim: HQ_DIM_LOCAL or HQ_DIM_REMOTE */
+	__u32 length; /* in bits: 16 for `side`, then those of the prefix */
+	__u16 side;   /* HQ_DIM_LOCAL, HQ_DIM_REMOTE, or HQ_SIDE_MIRROR + class id */
 	__u8 address[16];
 } __attribute__((packed));
 
-#define HQ_PREFIX_SIDE_BITS 8
+#define HQ_PREFIX_SIDE_BITS 16
+
+/* Sides of the classes that mirror: the value is 1 where the peer is trusted, else 0. */
+#define HQ_SIDE_MIRROR HQ_NDIMS
 
 /*
  * `vectors`: 512 rules of one row; row r's chunk c is element
@@ -114,11 +117,13 @@ struct hq_vector {
 /* Why a hook is needed at all; the loader attaches only what the policy asks. */
 enum hq_feature {
 	HQ_FEATURE_REFUSE = 1 << 0,	  /* some rule refuses */
-	HQ_FEATURE_INBOUND_DSCP = 1 << 1, /* some rule reads the inbound DSCP */
+	HQ_FEATURE_INBOUND_DSCP = 1 << 1, /* some rule or mirror reads the inbound DSCP */
 	HQ_FEATURE_PACING = 1 << 2,	  /* some class has an egress rate */
 	HQ_FEATURE_DEFAULT = 1 << 3,	  /* the class `default` does something */
 	HQ_FEATURE_PRIORITY = 1 << 4,	  /* some class has a priority */
 	HQ_FEATURE_FORWARDED = 1 << 5,	  /* some rule matches forwarded packets */
+	HQ_FEATURE_LATEST = 1 << 6,	  /* some class mirrors the latest packet's DSCP */
+	HQ_FEATURE_UPSTREAM = 1 << 7,	  /* some class mirrors across a proxy */
 };
 
 struct hq_header {
@@ -160,6 +165,14 @@ struct hq_rule {
 /* What becomes of packets out of profile (RFC 2475, 2.3.3). */
 enum hq_exceed { HQ_EXCEED_DROP, HQ_EXCEED_REMARK };
 
+/* What a class's outbound marks are derived from, where peers are trusted with that. */
+enum hq_mirror {
+	HQ_MIRROR_NONE,
+	HQ_MIRROR_SYN,	    /* the SYN of a connection accepted here */
+	HQ_MIRROR_LATEST,   /* the latest packet from the peer */
+	HQ_MIRROR_UPSTREAM, /* the SYN of the connection that a proxy's thread served last */
+};
+
 /*
  * A token bucket in time units (see bucket.h). Charging L bytes costs
  * (L * mult) >> shift ticks; `depth` is the burst's cost.
@@ -175,13 +188,15 @@ struct hq_meter {
 
 struct hq_class {
 	struct hq_meter egress;
-	__u8 dscp;	  /* 0..63 or HQ_KEEP */
-	__u8 syn_ack;	  /* 0..63 or HQ_KEEP */
-	__u8 exceed;	  /* enum hq_exceed */
-	__u8 exceed_dscp; /* 0..63, where exceed is HQ_EXCEED_REMARK */
-	__u8 priority;	  /* SO_PRIORITY 0..15, or HQ_KEEP */
-	__u8 defined;	  /* 0: id not in use */
-	__u8 pad[2];
+	__u64 mirror_allow; /* bit n: DSCP n may be taken over */
+	__u8 dscp;	    /* 0..63 or HQ_KEEP */
+	__u8 syn_ack;	    /* 0..63 or HQ_KEEP */
+	__u8 exceed;	    /* enum hq_exceed */
+	__u8 exceed_dscp;   /* 0..63, where exceed is HQ_EXCEED_REMARK */
+	__u8 priority;	    /* SO_PRIORITY 0..15, or HQ_KEEP */
+	__u8 defined;	    /* 0: id not in use */
+	__u8 mirror;	    /* enum hq_mirror */
+	__u8 pad;
 	__u32 line;
 	__u32 pace; /* bytes/s for SO_MAX_PACING_RATE on the wire; 0: none */
 	char name[HQ_NAME_LEN];
@@ -245,8 +260,11 @@ struct hq_flow {
 	__u8 protocol;	   /* IPPROTO_*, MPTCP as TCP */
 	__u8 type;	   /* SOCK_* */
 	__u8 family;	   /* AF_* of the socket */
-	__u8 inbound_dscp; /* 0..63 or HQ_DSCP_NONE */
+	__u8 inbound_dscp; /* 0..63 or HQ_DSCP_NONE; of an opened connection: HQ_MIRROR_UPSTREAM's
+			    */
 	__u16 counted;	   /* the class that counts it as a flow, plus 1 */
+	__u8 latest_dscp;  /* of the latest packet: as inbound_dscp */
+	__u8 trusted;	   /* 1: its class takes over what its peer marks */
 };
 
 /*
@@ -346,11 +364,11 @@ struct hq_active {
 
 #define HQ_CHECK_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 HQ_CHECK_SIZE(struct hq_exact_key, 24);
-HQ_CHECK_SIZE(struct hq_prefix_key, 21);
+HQ_CHECK_SIZE(struct hq_prefix_key, 22);
 HQ_CHECK_SIZE(struct hq_vector, 64);
 HQ_CHECK_SIZE(struct hq_rule, 88);
 HQ_CHECK_SIZE(struct hq_meter, 32);
-HQ_CHECK_SIZE(struct hq_class, 112);
+HQ_CHECK_SIZE(struct hq_class, 120);
 HQ_CHECK_SIZE(struct hq_decision, 8);
 HQ_CHECK_SIZE(struct hq_identity, 48);
 HQ_CHECK_SIZE(struct hq_bucket, 64);
