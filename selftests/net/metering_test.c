@@ -61,34 +61,47 @@ static void hold_contest(struct testbed *tb, struct contest *contest, const char
 	judge(contest->capture, FLOW(.to_port = 7002), EF, contest->loads[2].sent);
 }
 
+/* A stall of the machine takes from what arrives, and adds nothing: three times it may try. */
+static void expect_contested_rate(struct testbed *tb, struct contest *contest, const char *policy)
+{
+	struct flow in_profile = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
+	int attempt;
+	double rate;
+
+	for (attempt = 0; attempt < 3; attempt++) {
+		hold_contest(tb, contest, policy);
+		rate = flow_rate(contest->capture, &in_profile, 1, SECONDS - 0.1);
+		print_message("%.3f mbit in profile\n", rate / MBIT);
+		assert_true(rate <= 1.01 * RATE);
+		if (rate >= 0.99 * RATE)
+			return;
+	}
+	fail_msg("less than 99 percent of %.0f mbit", RATE / MBIT);
+}
+
 static void excess_is_dropped_and_the_rate_delivered(void **state)
 {
-	struct flow bulk = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
 	struct contest contest;
 
-	hold_contest(
+	expect_contested_rate(
 		*state, &contest,
 		"classes:\n"
 		"  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, burst: 200ms } }\n"
 		"  voice: { dscp: EF, cgroup: @/voice }\n");
-	assert_rate(flow_rate(contest.capture, &bulk, 1, SECONDS - 0.1), 0.99 * RATE, 1.01 * RATE);
 	judge(contest.capture, FLOW(.to_port = 7000), AF21, 1);
 	judge(contest.capture, FLOW(.to_port = 7001), AF21, 1);
 }
 
 static void excess_is_remarked_and_nothing_lost(void **state)
 {
-	struct flow in_profile = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
 	struct contest contest;
 	size_t i, marked;
 
-	hold_contest(
+	expect_contested_rate(
 		*state, &contest,
 		"classes:\n"
 		"  bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, burst: 200ms, exceed: { remark: LE } } }\n"
 		"  voice: { dscp: EF, cgroup: @/voice }\n");
-	assert_rate(flow_rate(contest.capture, &in_profile, 1, SECONDS - 0.1), 0.99 * RATE,
-		    1.01 * RATE);
 	for (i = 0; i < 2; i++) {
 		await_packets(contest.capture, FLOW(.to_port = 7000 + i), contest.loads[i].sent);
 		marked = flow_count(contest.capture,
@@ -157,7 +170,7 @@ struct bounds {
 
 static const struct bounds fast = {RATE, 1.01, 1.1}, slow = {2 * MBIT, 1.05, 1.2};
 
-/* A stall of the machine takes from what arrives, and adds nothing: three times it may try. */
+/* As expect_contested_rate() does, and why. */
 static void expect_rate(struct capture *c, int sender, int receiver, const struct flow *data,
 			const struct bounds *b)
 {
