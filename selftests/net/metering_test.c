@@ -168,7 +168,7 @@ struct bounds {
 	double rate, most, most_in_first_second;
 };
 
-static const struct bounds fast = {RATE, 1.01, 1.1}, slow = {2 * MBIT, 1.05, 1.2};
+static const struct bounds fast = {RATE, 1.01, 1.1}, slow = {2 * MBIT, 1.01, 1.1};
 
 /* As expect_contested_rate() does, and why. */
 static void expect_rate(struct capture *c, int sender, int receiver, const struct flow *data,
