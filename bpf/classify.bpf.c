@@ -10,6 +10,7 @@
 
 #include "kernel.h"
 #include "classify.h"
+#include "path.h"
 
 /* The tables of one generation, for match.h. */
 struct hq_tables {
@@ -40,13 +41,7 @@ struct path_walk {
 
 static __always_inline int path_feed(struct path_walk *w, __u8 byte)
 {
-	__u32 cell = w->state * w->header->path_stride + w->header->byte_class[byte];
-	__u32 *next = bpf_map_lookup_elem(w->paths, &cell);
-
-	if (!next)
-		return -1;
-	w->state = *next;
-	return 0;
+	return path_step(w->header, w->paths, &w->state, byte);
 }
 
 /* Go down one level: "/" and the name of the ancestor there. */
@@ -92,7 +87,7 @@ static long path_byte(__u32 index, void *context)
 static __always_inline int path_row(const struct hq_header *header, __u32 generation,
 				    __u64 cgroup_ptr, __u32 *row)
 {
-	__u32 slot = policy_slot(generation), cell, *found;
+	__u32 slot = policy_slot(generation);
 	struct cgroup *cgroup = (struct cgroup *)cgroup_ptr;
 	struct path_walk w = {.header = header, .cgroup = cgroup};
 
@@ -107,12 +102,7 @@ static __always_inline int path_row(const struct hq_header *header, __u32 genera
 		if (w.error)
 			return -1;
 	}
-	cell = w.state * header->path_stride + header->path_stride - 1;
-	found = bpf_map_lookup_elem(w.paths, &cell);
-	if (!found)
-		return -1;
-	*row = *found;
-	return 0;
+	return path_end(header, w.paths, w.state, row);
 }
 
 /* As path_row(), remembered by cgroup and generation. */
@@ -125,6 +115,9 @@ __noinline __u32 cgroup_row(struct hq_flow *flow, __u32 generation)
 	header = policy_header_of(generation);
 	if (!flow || !header)
 		return HQ_ROW_ALL;
+	/* A flow that is only described: explain.bpf.c has read its path already. */
+	if (!flow->id.cgroup_ptr)
+		return flow->id.cgroup;
 	key.cgroup = flow->id.cgroup;
 	known = bpf_map_lookup_elem(&cgroup_rows, &key);
 	if (known)
@@ -306,6 +299,7 @@ static __always_inline int match_flow(const struct hq_header *h, struct hq_flow 
 
 	known = flow->id.known | key->known | HQ_BIT(HQ_DIM_PROTOCOL) | HQ_BIT(HQ_DIM_TYPE) |
 		HQ_BIT(HQ_DIM_ORIGIN);
+	known &= ~key->unknown;
 	rows.unknown = ~known;
 	for (dim = 0; dim < HQ_NDIMS; dim++)
 		rows.row[dim] = h->any_row[dim];

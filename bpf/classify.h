@@ -21,8 +21,9 @@ struct flow_key {
 	__u8 family;	/* 4 or 6, on the wire */
 	__u8 direction; /* enum hq_direction */
 	__u8 inbound_dscp;
-	__u8 origin; /* enum hq_origin */
-	__u32 known; /* HQ_BIT()s */
+	__u8 origin;   /* enum hq_origin */
+	__u32 known;   /* HQ_BIT()s */
+	__u32 unknown; /* HQ_BIT()s of what any socket has, but not a flow that is only described */
 };
 
 /*

@@ -48,7 +48,7 @@ static struct json_object *keep_or_number(__u8 value)
 	return value == HQ_KEEP ? NULL : json_object_new_int(value);
 }
 
-static struct json_object *dscp_json(__u8 dscp)
+struct json_object *dscp_json(__u8 dscp)
 {
 	struct json_object *o = json_object_new_object();
 	char name[PRINT_SCALAR];
@@ -168,9 +168,10 @@ static int show_classes(const struct instance *in, const struct in_force *f, boo
 /* The match as the policy's text has it. Rules past the written ones are the classes' cgroups. */
 static char *match_text(const struct source *s, __u32 index)
 {
-	return s->policy && index < s->policy->rule_count
-		       ? print_match_text(&s->policy->rules[index])
-		       : strdup("");
+	size_t rank = s->policy ? policy_rank(s->policy, index) : 0;
+
+	return s->policy && rank < s->policy->rule_count ? print_match_text(&s->policy->rules[rank])
+							 : strdup("");
 }
 
 static struct json_object *rule_json(const struct in_force *f, const struct hq_rule *rule,

@@ -193,13 +193,6 @@ static void print_json(const struct status *s, const char *instance)
 	json_print(o);
 }
 
-static const char *string_of(struct json_object *o, const char *key)
-{
-	const char *text = json_object_get_string(json_object_object_get(o, key));
-
-	return text ? text : "-";
-}
-
 static void print_attached(const struct status *s)
 {
 	static const char *const headings[] = {"HOOK", "TARGET", ">LINK", "STATE", "WHY", NULL};
@@ -209,13 +202,11 @@ static void print_attached(const struct status *s)
 	text_table_begin(&table, headings);
 	for (i = 0; i < json_object_array_length(s->attached); i++) {
 		struct json_object *o = json_object_array_get_idx(s->attached, i);
-		bool ok = json_object_get_boolean(json_object_object_get(o, "ok"));
-
-		text_table_cell(&table, "%s", string_of(o, "hook"));
-		text_table_cell(&table, "%s", string_of(o, "target"));
-		text_table_cell(&table, "%s", string_of(o, "link_id"));
-		text_table_cell(&table, "%s", ok ? "ok" : "MISSING");
-		text_table_cell(&table, "%s", string_of(o, "why"));
+		text_table_cell(&table, "%s", json_text(o, "hook", "-"));
+		text_table_cell(&table, "%s", json_text(o, "target", "-"));
+		text_table_cell(&table, "%s", json_text(o, "link_id", "-"));
+		text_table_cell(&table, "%s", json_is_true(o, "ok") ? "ok" : "MISSING");
+		text_table_cell(&table, "%s", json_text(o, "why", "-"));
 	}
 	text_table_print(&table);
 }

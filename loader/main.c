@@ -39,6 +39,22 @@ static const struct verb {
 	{"show", "classes|rules|flows", 1, 1, cmd_show, "configuration beside live counters",
 	 "flows are sockets with their class, the rule that gave it, and why.\n\n"
 	 "Example: hostqos show classes\n"},
+	{"explain", "[FLOW] [--policy FILE | --pid PID | --live]", 0, 0, cmd_explain,
+	 "which rule and class a flow gets, and why each earlier rule did not match",
+	 "The flow in words, none of which need exist:\n"
+	 "  --cgroup PATH  --exe PATH|NAME  --user USER  --group GROUP\n"
+	 "  --family ipv4|ipv6  --protocol PROTOCOL  --type TYPE  --direction inbound|outbound\n"
+	 "  --local ADDRESS  --local-port PORT  --remote ADDRESS  --remote-port PORT\n"
+	 "  --inbound-dscp DSCP|none  --origin local|forwarded (default: local)\n"
+	 "What is not said is not known, but for what follows from the rest (the family from\n"
+	 "an address, the type from tcp and udp): rules that read it stay undecided.\n"
+	 "The policy in force answers, through the kernel's classifier; or else:\n"
+	 "  --policy FILE  this one, by the same code without a kernel\n"
+	 "Of live sockets instead, each by what the kernel knows of it:\n"
+	 "  --pid PID      those that the process holds; protocol, addresses and ports choose\n"
+	 "  --live         those of the protocol, addresses and ports given\n\n"
+	 "Example: hostqos explain --user www-data --protocol tcp --remote 192.0.2.1 "
+	 "--remote-port 443\n"},
 	{"run", "--class NAME -- COMMAND [ARGUMENT...]", 1, -1, cmd_run,
 	 "run a command in a class's cgroup",
 	 "The class must have a `cgroup` in the policy in force. Exits as the command does.\n\n"
@@ -121,7 +137,7 @@ static int dispatch(const struct verb *verb, const struct options *options, int 
 {
 	if (argc < verb->min_arguments ||
 	    (verb->max_arguments >= 0 && argc > verb->max_arguments) ||
-	    (options->class != NULL) != (verb->run == cmd_run)) {
+	    (verb->run == cmd_run && !options->class)) {
 		fprintf(stderr, "usage: hostqos %s %s\n", verb->name, verb->arguments);
 		return EXIT_USAGE;
 	}
@@ -129,25 +145,116 @@ static int dispatch(const struct verb *verb, const struct options *options, int 
 	return check_output(verb, verb->run(options, argc, argv));
 }
 
+/* Options of one verb or another; those of a flow are OPTION_FLOW + enum policy_key. */
+enum {
+	OPTION_CLASS = 256,
+	OPTION_POLICY,
+	OPTION_PID,
+	OPTION_LIVE,
+	OPTION_FLOW,
+};
+
+static const struct option long_options[] = {
+	{"instance", required_argument, NULL, 'i'},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{"class", required_argument, NULL, OPTION_CLASS},
+	{"policy", required_argument, NULL, OPTION_POLICY},
+	{"pid", required_argument, NULL, OPTION_PID},
+	{"live", no_argument, NULL, OPTION_LIVE},
+	{"cgroup", required_argument, NULL, OPTION_FLOW + POLICY_CGROUP},
+	{"exe", required_argument, NULL, OPTION_FLOW + POLICY_EXE},
+	{"user", required_argument, NULL, OPTION_FLOW + POLICY_USER},
+	{"group", required_argument, NULL, OPTION_FLOW + POLICY_GROUP},
+	{"family", required_argument, NULL, OPTION_FLOW + POLICY_FAMILY},
+	{"protocol", required_argument, NULL, OPTION_FLOW + POLICY_PROTOCOL},
+	{"type", required_argument, NULL, OPTION_FLOW + POLICY_TYPE},
+	{"direction", required_argument, NULL, OPTION_FLOW + POLICY_DIRECTION},
+	{"local", required_argument, NULL, OPTION_FLOW + POLICY_LOCAL},
+	{"remote", required_argument, NULL, OPTION_FLOW + POLICY_REMOTE},
+	{"local-port", required_argument, NULL, OPTION_FLOW + POLICY_LOCAL_PORT},
+	{"remote-port", required_argument, NULL, OPTION_FLOW + POLICY_REMOTE_PORT},
+	{"inbound-dscp", required_argument, NULL, OPTION_FLOW + POLICY_INBOUND_DSCP},
+	{"origin", required_argument, NULL, OPTION_FLOW + POLICY_ORIGIN},
+	{},
+};
+
+#define NOPTIONS (sizeof(long_options) / sizeof(long_options[0]))
+
+/* Keep what an option of a verb's own says. */
+static void take_option(struct options *options, int option, const char *argument)
+{
+	switch (option) {
+	case OPTION_CLASS:
+		options->class = argument;
+		break;
+	case OPTION_POLICY:
+		options->policy = argument;
+		break;
+	case OPTION_PID:
+		options->pid = argument;
+		break;
+	case OPTION_LIVE:
+		options->live = true;
+		break;
+	default:
+		options->flow[option - OPTION_FLOW] = argument;
+	}
+}
+
+/* Which verbs have options of their own. */
+static const struct {
+	int (*run)(const struct options *options, int argc, char **argv);
+	const char *options;
+} own_options[] = {
+	{cmd_explain,
+	 "cgroup exe user group family protocol type direction local remote local-port "
+	 "remote-port inbound-dscp origin policy pid live"},
+	{cmd_run, "class"},
+};
+
+static bool has_word(const char *words, const char *word)
+{
+	size_t length = strlen(word);
+	const char *p;
+
+	for (p = words; p && (p = strstr(p, word)); p += length)
+		if ((p == words || p[-1] == ' ') && (p[length] == ' ' || !p[length]))
+			return true;
+	return false;
+}
+
+/* Every option that was given must be the verb's. */
+static int check_options(const struct verb *verb, const bool given[NOPTIONS])
+{
+	const char *own = NULL;
+	size_t i;
+
+	for (i = 0; i < sizeof(own_options) / sizeof(own_options[0]); i++)
+		if (own_options[i].run == verb->run)
+			own = own_options[i].options;
+	for (i = 0; i < NOPTIONS; i++) {
+		if (!given[i] || has_word(own, long_options[i].name))
+			continue;
+		fprintf(stderr, "hostqos: '%s' has no option --%s\n", verb->name,
+			long_options[i].name);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"instance", required_argument, NULL, 'i'}, {"class", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'},	    {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},	    {},
-	};
 	struct options options = {.instance = "default"};
 	const struct verb *verb = NULL;
-	bool help = false;
-	int option;
+	bool help = false, given[NOPTIONS] = {};
+	int option, index;
 
-	while ((option = getopt_long(argc, argv, "jh", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "jh", long_options, &index)) != -1) {
 		switch (option) {
 		case 'i':
 			options.instance = optarg;
-			break;
-		case 'c':
-			options.class = optarg;
 			break;
 		case 'j':
 			options.json = true;
@@ -158,8 +265,11 @@ int main(int argc, char **argv)
 		case 'V':
 			puts("hostqos " VERSION);
 			return EXIT_DONE;
-		default:
+		case '?':
 			return EXIT_USAGE;
+		default:
+			take_option(&options, option, optarg);
+			given[index] = true;
 		}
 	}
 	if (optind < argc) {
@@ -180,5 +290,7 @@ int main(int argc, char **argv)
 			options.instance);
 		return EXIT_USAGE;
 	}
+	if (check_options(verb, given))
+		return EXIT_USAGE;
 	return dispatch(verb, &options, argc - optind, argv + optind);
 }

@@ -2,8 +2,12 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <hostqos/abi.h>
+#include <linux/if_ether.h>
 #include <sha256.h>
+#include <string.h>
 
 #include "hostqos.skel.h"
 #include "log.h"
@@ -37,7 +41,16 @@ static int set_pin_paths(struct hostqos_bpf *skel, const struct instance *in)
 	return 0;
 }
 
-int object_load(struct hostqos_bpf **out, const struct instance *in, __u16 mark)
+/* `explain` alone is loaded to ask it, and never with the others. */
+static void choose_programs(struct hostqos_bpf *skel, bool explain)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, skel->obj)
+		bpf_program__set_autoload(program, (program == skel->progs.explain) == explain);
+}
+
+static int load(struct hostqos_bpf **out, const struct instance *in, __u16 mark, bool explain)
 {
 	struct hostqos_bpf *skel = hostqos_bpf__open();
 	int err;
@@ -45,6 +58,7 @@ int object_load(struct hostqos_bpf **out, const struct instance *in, __u16 mark)
 	if (!skel)
 		return log_error(-errno, "cannot open the BPF object");
 	skel->rodata->metered_mark = mark;
+	choose_programs(skel, explain);
 	err = set_pin_paths(skel, in);
 	if (!err)
 		err = hostqos_bpf__load(skel);
@@ -54,6 +68,28 @@ int object_load(struct hostqos_bpf **out, const struct instance *in, __u16 mark)
 		return log_error(err, "the kernel refused the BPF programs");
 	}
 	*out = skel;
+	return 0;
+}
+
+int object_load(struct hostqos_bpf **skel, const struct instance *in, __u16 mark)
+{
+	return load(skel, in, mark, false);
+}
+
+int object_load_explain(struct hostqos_bpf **skel, const struct instance *in)
+{
+	return load(skel, in, 0, true);
+}
+
+int object_ask(struct hostqos_bpf *skel, struct hq_question *question)
+{
+	char packet[ETH_ZLEN] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet));
+
+	skel->bss->question = *question;
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.explain), &opts))
+		return log_error(-errno, "cannot run the program 'explain'");
+	*question = skel->bss->question;
 	return 0;
 }
 

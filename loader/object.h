@@ -19,6 +19,11 @@ void object_hash(char hex[72]);
  * installation has metered. 0 or -errno, reported; nothing stays pinned then.
  */
 int object_load(struct hostqos_bpf **skel, const struct instance *in, __u16 mark);
+
+/* Load the program `explain` alone, with the instance's maps; and ask it. 0 or -errno, reported. */
+int object_load_explain(struct hostqos_bpf **skel, const struct instance *in);
+int object_ask(struct hostqos_bpf *skel, struct hq_question *question);
+
 void object_unload(struct hostqos_bpf *skel);
 struct bpf_object *object_of(struct hostqos_bpf *skel);
 

@@ -35,6 +35,18 @@ void json_add_bool(struct json_object *o, const char *key, bool value)
 	json_add(o, key, json_object_new_boolean(value));
 }
 
+const char *json_text(struct json_object *o, const char *key, const char *otherwise)
+{
+	const char *text = json_object_get_string(json_object_object_get(o, key));
+
+	return text ? text : otherwise;
+}
+
+bool json_is_true(struct json_object *o, const char *key)
+{
+	return json_object_get_boolean(json_object_object_get(o, key));
+}
+
 int finish(int err, bool json)
 {
 	struct json_object *o;

@@ -20,6 +20,10 @@ void json_add_string(struct json_object *o, const char *key, const char *value);
 void json_add_count(struct json_object *o, const char *key, uint64_t value);
 void json_add_bool(struct json_object *o, const char *key, bool value);
 
+/* A member's string, or `otherwise` where it is null; whether one is true. */
+const char *json_text(struct json_object *o, const char *key, const char *otherwise);
+bool json_is_true(struct json_object *o, const char *key);
+
 /* The end of a verb: a failure's messages under -j. Returns the exit status. */
 int finish(int err, bool json);
 

@@ -7,12 +7,18 @@
 
 #include <stdbool.h>
 
+#include "model.h"
+
 /* Exit statuses. */
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 struct options {
 	const char *instance;
-	const char *class; /* of `run` */
+	const char *class;	       /* of `run` */
+	const char *flow[POLICY_KEYS]; /* of `explain`: the flow in words */
+	const char *policy;	       /* of `explain`: a file instead of what is in force */
+	const char *pid;
+	bool live;
 	bool json;
 };
 
@@ -21,6 +27,7 @@ int cmd_apply(const struct options *options, int argc, char **argv);
 int cmd_check(const struct options *options, int argc, char **argv);
 int cmd_detach(const struct options *options, int argc, char **argv);
 int cmd_diff(const struct options *options, int argc, char **argv);
+int cmd_explain(const struct options *options, int argc, char **argv);
 int cmd_run(const struct options *options, int argc, char **argv);
 int cmd_show(const struct options *options, int argc, char **argv);
 int cmd_status(const struct options *options, int argc, char **argv);

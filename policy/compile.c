@@ -51,22 +51,41 @@ static void add_entry(struct compiler *c, struct entry entry)
 }
 
 /* A list of both paths and base names is an OR over two dimensions: two entries. */
-static void add_rule_entries(struct compiler *c, const struct policy_rule *rule)
+static unsigned int exe_dims(const struct policy_rule *rule)
 {
 	const struct policy_term *exe = policy_term(&rule->match, POLICY_EXE);
-	struct entry entry = {.rule = rule, .class = rule->class, .exe_dim = HQ_DIM_EXE_FILE};
-	bool name = false, path = !exe;
+	unsigned int dims = exe ? 0 : HQ_BIT(HQ_DIM_EXE_FILE);
 	size_t i;
 
-	for (i = 0; exe && i < exe->count; i++) {
-		path |= compile_dim(POLICY_EXE, &exe->values[i]) == HQ_DIM_EXE_FILE;
-		name |= compile_dim(POLICY_EXE, &exe->values[i]) == HQ_DIM_EXE_NAME;
-	}
-	if (path)
+	for (i = 0; exe && i < exe->count; i++)
+		dims |= HQ_BIT(compile_dim(POLICY_EXE, &exe->values[i]));
+	return dims;
+}
+
+static void add_rule_entries(struct compiler *c, const struct policy_rule *rule)
+{
+	struct entry entry = {.rule = rule, .class = rule->class, .exe_dim = HQ_DIM_EXE_FILE};
+	unsigned int dims = exe_dims(rule);
+
+	if (dims & HQ_BIT(HQ_DIM_EXE_FILE))
 		add_entry(c, entry);
 	entry.exe_dim = HQ_DIM_EXE_NAME;
-	if (name)
+	if (dims & HQ_BIT(HQ_DIM_EXE_NAME))
 		add_entry(c, entry);
+}
+
+size_t policy_rank(const struct policy *policy, uint32_t entry)
+{
+	size_t i;
+
+	for (i = 0; i < policy->rule_count; i++) {
+		uint32_t entries = __builtin_popcount(exe_dims(&policy->rules[i]));
+
+		if (entry < entries)
+			return i;
+		entry -= entries;
+	}
+	return i + entry;
 }
 
 static size_t path_depth(const char *path)
@@ -91,17 +110,23 @@ static int compare_depth(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The classes' own cgroups, deepest path first, then as written. */
-static void add_class_entries(struct compiler *c)
+size_t policy_own_cgroups(const struct policy *policy, const struct policy_class **own)
 {
-	const struct policy *policy = c->policy;
-	const struct policy_class **own = mem_alloc(policy->class_count, sizeof(*own));
 	size_t count = 0, i;
 
 	for (i = 0; i < policy->class_count; i++)
 		if (policy->classes[i].cgroup)
 			own[count++] = &policy->classes[i];
 	qsort(own, count, sizeof(*own), compare_depth);
+	return count;
+}
+
+static void add_class_entries(struct compiler *c)
+{
+	const struct policy *policy = c->policy;
+	const struct policy_class **own = mem_alloc(policy->class_count, sizeof(*own));
+	size_t count = policy_own_cgroups(policy, own), i;
+
 	for (i = 0; i < count; i++)
 		add_entry(c, (struct entry){.class = own[i] - policy->classes});
 	free(own);

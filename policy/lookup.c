@@ -15,6 +15,11 @@ __u64 policy_name_hash(const char *name)
 	return hash;
 }
 
+__u64 policy_exe_hash(const struct policy_flow *flow)
+{
+	return flow->exe_name ? policy_name_hash(flow->exe_name) : flow->exe_hash;
+}
+
 __u32 policy_path_row(const struct hq_image *image, const char *path)
 {
 	const struct hq_header *h = &image->header;
@@ -90,7 +95,7 @@ static __u32 row_of(const struct hq_image *image, const struct policy_flow *flow
 	case HQ_DIM_EXE_FILE:
 		return exact_row(image, dim, flow->exe_inode, flow->exe_device);
 	case HQ_DIM_EXE_NAME:
-		return exact_row(image, dim, policy_name_hash(flow->exe_name), 0);
+		return exact_row(image, dim, policy_exe_hash(flow), 0);
 	case HQ_DIM_USER:
 		return exact_row(image, dim, flow->uid, 0);
 	case HQ_DIM_GROUP:

@@ -23,7 +23,9 @@ struct policy_flow {
 	const char *cgroup; /* "" for the root, else "/a/b" */
 	__u64 exe_inode;
 	__u32 exe_device;
-	const char *exe_name; /* base name */
+	const char *exe_name; /* base name, or NULL and its hash: */
+	__u64 exe_hash;	      /* policy_name_hash() */
+	const char *exe;      /* as somebody told it, or NULL */
 	__u32 uid;
 	__u32 gid;
 	__u8 family; /* 4 or 6 */
@@ -41,6 +43,8 @@ struct policy_flow {
 
 /* FNV-1a of a name, as the exe dimension and rule keys use it. */
 __u64 policy_name_hash(const char *name);
+
+__u64 policy_exe_hash(const struct policy_flow *flow);
 
 /* The row that a cgroup's path selects. */
 __u32 policy_path_row(const struct hq_image *image, const char *path);

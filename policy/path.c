@@ -149,3 +149,29 @@ uint32_t path_add_unit(struct path_set *set, const char *unit)
 	node = follow(set, set->units, PATH_BYTE, '/', PATH_LOOP_NONE);
 	return accept(set, add_tokens(set, node, unit));
 }
+
+static uint32_t is_matched(void *context, const uint32_t *ids, size_t count)
+{
+	(void)context, (void)ids;
+	return count != 0;
+}
+
+bool path_matches(const char *pattern, bool unit, const char *path)
+{
+	struct path_set *set = path_set_new();
+	struct path_table table = {0};
+	uint32_t state = 0;
+	bool matches;
+
+	if (unit)
+		path_add_unit(set, pattern);
+	else
+		path_add(set, pattern);
+	matches = !path_compile(set, is_matched, NULL, &table);
+	for (; matches && *path; path++)
+		state = table.cells[state * table.stride + table.byte_class[(uint8_t)*path]];
+	matches = matches && table.cells[state * table.stride + table.stride - 1];
+	free(table.cells);
+	path_set_free(set);
+	return matches;
+}

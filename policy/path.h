@@ -35,4 +35,7 @@ struct path_table {
 /* Returns 0, or -E2BIG if the automaton grows beyond HQ_MAX_PATH_STATES. */
 int path_compile(struct path_set *set, path_row_fn row, void *context, struct path_table *table);
 
+/* Does one pattern, or one unit, match a path ("" for the root)? */
+bool path_matches(const char *pattern, bool unit, const char *path);
+
 #endif

@@ -41,6 +41,9 @@ struct policy_ids {
  */
 typedef int (*policy_exe_fn)(const char *path, __u32 *device, __u64 *inode);
 
+/* The id of a user or a group by its name; false where there is none. */
+bool policy_account(const char *name, bool is_group, uint32_t *id);
+
 /* stat(2)'s answer, good enough for `check`. */
 int policy_exe_stat(const char *path, __u32 *device, __u64 *inode);
 
@@ -52,5 +55,15 @@ int policy_exe_stat(const char *path, __u32 *device, __u64 *inode);
 struct hq_image *policy_compile(const struct policy *policy, const struct policy_ids *ids,
 				policy_exe_fn exe, struct diag *diag);
 void image_free(struct hq_image *image);
+
+/*
+ * Where an index into the compiled rules stands among the rules as people
+ * count them: the written ones (which may be two entries each), then the
+ * classes' own cgroups.
+ */
+size_t policy_rank(const struct policy *policy, uint32_t entry);
+
+/* The classes with a cgroup of their own, deepest path first, then as written. Room for all. */
+size_t policy_own_cgroups(const struct policy *policy, const struct policy_class **own);
 
 #endif

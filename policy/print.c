@@ -111,7 +111,7 @@ static void print_text(FILE *out, const char *text)
 		print_quoted(out, "", text);
 }
 
-static void print_value(FILE *out, enum policy_key key, const struct policy_value *value)
+void print_value(FILE *out, enum policy_key key, const struct policy_value *value)
 {
 	static const struct scalar_name *const tables[POLICY_KEYS] = {
 		[POLICY_FAMILY] = scalar_families,    [POLICY_PROTOCOL] = scalar_protocols,

@@ -19,6 +19,9 @@ const char *print_rate(char buffer[PRINT_SCALAR], uint64_t bits_per_second); /* 
 const char *print_size(char buffer[PRINT_SCALAR], uint64_t bytes);	     /* "32kb" */
 const char *print_dscp(char buffer[PRINT_SCALAR], uint8_t dscp);	     /* "EF", "5", "keep" */
 
+/* One value of a match key, as it is written: "10000-20000". */
+void print_value(FILE *out, enum policy_key key, const struct policy_value *value);
+
 /* The rule's match in one line of YAML: "{ protocol: tcp, local_port: [80, 443] }". */
 void print_match(FILE *out, const struct policy_rule *rule);
 /* The same as a string, to be freed. */

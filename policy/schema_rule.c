@@ -66,7 +66,7 @@ static int read_exe(struct schema *s, const struct tree_node *node, struct polic
 	return 0;
 }
 
-static bool look_up(const char *name, bool is_group, uint32_t *id)
+bool policy_account(const char *name, bool is_group, uint32_t *id)
 {
 	struct passwd *user = is_group ? NULL : getpwnam(name);
 	struct group *group = is_group ? getgrnam(name) : NULL;
@@ -88,7 +88,7 @@ static const struct schema_name *find_name(struct schema *s, const char *name, b
 		return slot;
 	slot->name = name;
 	slot->is_group = is_group;
-	slot->known = look_up(name, is_group, &slot->id);
+	slot->known = policy_account(name, is_group, &slot->id);
 	return slot;
 }
 

@@ -296,6 +296,27 @@ struct hq_exe_file {
 	__u64 inode;
 };
 
+/*
+ * What `explain` asks its program, and the answer, in the .bss of an object that
+ * is loaded for that alone. The flow has its cgroup in `path`, and no cgroup_ptr.
+ */
+struct hq_question {
+	struct hq_flow flow;
+	__u64 cookie; /* of a live socket, to learn what its peer sent last; else 0 */
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port; /* host byte order, as the next */
+	__u16 remote_port;
+	__u8 family; /* 4 or 6 */
+	__u8 direction;
+	__u8 inbound_dscp;
+	__u8 origin;
+	__u32 known;		   /* HQ_BIT()s beside flow.id.known */
+	__u32 unknown;		   /* HQ_BIT()s of what any socket has, but not this flow */
+	struct hq_decision answer; /* generation 0: there was none */
+	char path[4096];	   /* "" for the root, else "/a/b" */
+};
+
 /* `interfaces`: where tc egress is attached, by ifindex. For the loader. */
 struct hq_interface {
 	__u32 tcx;	   /* 1: a pinned tcx link, 0: a clsact filter */

@@ -1,16 +1,31 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /* Random policies, random flows: the compiled tables against the words, without a kernel. */
+#include "explain.h"
 #include "random_policy.h"
 
-#define POLICIES 400
-#define FLOWS	 200
+#define POLICIES      400
+#define FLOWS	      200
+#define EXPLAIN_EVERY 50 /* flows; it is the slow one */
 
 static const char *compiled_name(const struct hq_image *image, uint32_t rule)
 {
 	return rule == HQ_RULE_NONE ? "" : image->rules[rule].name;
 }
 
-static size_t compare(const struct model *model, const struct hq_image *image)
+/* What `explain` reads from the text never leads elsewhere than the tables. */
+static void compare_reasons(const struct policy *policy, const struct policy_flow *flow,
+			    struct policy_matched found)
+{
+	struct explanation e;
+
+	explain_flow(&e, policy, flow, helper_exe);
+	assert_true(explain_agrees(&e, policy, found.sure, found.maybe < found.sure));
+	assert_false(explain_agrees(&e, policy, found.sure, found.maybe >= found.sure));
+	explain_free(&e);
+}
+
+static size_t compare(const struct model *model, const struct policy *policy,
+		      const struct hq_image *image)
 {
 	size_t matched = 0;
 	int i;
@@ -25,6 +40,8 @@ static size_t compare(const struct model *model, const struct hq_image *image)
 		assert_string_equal(compiled_name(image, found.sure), sure);
 		assert_string_equal(compiled_name(image, found.maybe), maybe);
 		matched += *sure == 'r';
+		if (i % EXPLAIN_EVERY == 0)
+			compare_reasons(policy, &flow, found);
 	}
 	return matched;
 }
@@ -48,7 +65,7 @@ static void tables_agree_with_the_words(void **state)
 			struct hq_image *image = policy_compile(policy, NULL, helper_exe, &diag);
 
 			assert_non_null(image);
-			matched += compare(model, image);
+			matched += compare(model, policy, image);
 			image_free(image);
 			good++;
 		}
