@@ -65,8 +65,8 @@ static const char *const flow_cgroups[] = {
 	"/own/c1/deep/er",
 };
 static const char *const flow_addresses[] = {
-	"10.1.2.3",    "10.1.2.2",	"10.9.9.9", "192.0.2.1", "::1",
-	"2001:db8::1", "2001:db8:1::1", "fe80::1",  "0.0.0.0",	 "2001:db8:1::2"};
+	"10.1.2.3", "10.1.2.2",	   "10.9.9.9",	    "192.0.2.1", "::1",	    "239.1.2.3",
+	"ff02::5",  "2001:db8::1", "2001:db8:1::1", "fe80::1",	 "0.0.0.0", "2001:db8:1::2"};
 static const uint16_t flow_ports[] = {0, 1, 80, 443, 450, 1023, 1024, 65535};
 static const uint8_t flow_dscps[] = {46, 0, 63, 12, HQ_DSCP_NONE};
 static const uint8_t flow_protocols[] = {6, 17, 132, 89, 1};
@@ -111,6 +111,7 @@ struct block {
 struct rule {
 	struct block blocks[BLOCKS]; /* [0]: what must match; the others under `not` */
 	int class;
+	bool refuse;
 };
 
 struct model {
@@ -235,6 +236,7 @@ static inline void make_model(struct model *model)
 				make_block(&model->rules[i].blocks[b], 8);
 		make_origin(&model->rules[i]);
 		model->says_origin |= says(&model->rules[i], POLICY_ORIGIN);
+		model->rules[i].refuse = chance(8);
 		model->rules[i].class = helper_random(&seed) % CLASSES;
 	}
 	for (b = 0; b < CLASSES; b++)
@@ -250,6 +252,9 @@ static const char *own_cgroup(int class)
 	return paths[class];
 }
 
+/* The cgroup that stands for the root, "" for the real one: see the test in bpf/. */
+static const char *top = "";
+
 static inline void write_block(FILE *out, const struct block *block)
 {
 	const char *separator = "";
@@ -261,7 +266,8 @@ static inline void write_block(FILE *out, const struct block *block)
 		fprintf(out, "%s%s: ", separator, policy_key_name(key));
 		fputs(key == POLICY_MULTICAST ? "" : "[", out);
 		for (v = 0; v < VALUES && block->values[key][v]; v++)
-			fprintf(out, "%s\"%s\"", v ? ", " : "", block->values[key][v]);
+			fprintf(out, "%s\"%s%s\"", v ? ", " : "", key == POLICY_CGROUP ? top : "",
+				block->values[key][v]);
 		fputs(key == POLICY_MULTICAST ? "" : "]", out);
 		separator = ", ";
 	}
@@ -272,7 +278,11 @@ static inline void write_rule(FILE *out, const struct rule *rule, size_t i)
 	const char *separator = "";
 	int b;
 
-	fprintf(out, "- { name: r%zu, class: c%d, match: { ", i, rule->class);
+	fprintf(out, "- { name: r%zu, ", i);
+	if (rule->refuse)
+		fprintf(out, "refuse: true, match: { ");
+	else
+		fprintf(out, "class: c%d, match: { ", rule->class);
 	write_block(out, &rule->blocks[0]);
 	fprintf(out, "%s", rule->blocks[0].used ? ", " : "");
 	if (rule->blocks[1].used || rule->blocks[2].used) {
@@ -299,7 +309,7 @@ static inline char *write_model(const struct model *model)
 	fprintf(out, "hostqos: 1\nclasses:\n");
 	for (i = 0; i < CLASSES; i++)
 		if (model->own_cgroup[i])
-			fprintf(out, "  c%zu: { cgroup: %s }\n", i, own_cgroup(i));
+			fprintf(out, "  c%zu: { cgroup: %s%s }\n", i, top, own_cgroup(i));
 		else
 			fprintf(out, "  c%zu: {}\n", i);
 	fprintf(out, "rules:\n");
@@ -525,6 +535,11 @@ static inline void make_address(const char *text, uint8_t address[16])
 	inet_pton(AF_INET, text, address + 12);
 }
 
+static inline bool is_multicast(const uint8_t address[16])
+{
+	return address[0] ? address[0] == 0xff : (address[12] & 0xf0) == 0xe0;
+}
+
 /* Of a policy that does not speak of forwarded packets none is asked about. */
 static inline struct policy_flow make_flow(const struct model *model)
 {
@@ -543,7 +558,6 @@ static inline struct policy_flow make_flow(const struct model *model)
 		.type = PICK(flow_types),
 		.direction = helper_random(&seed) % 2,
 		.inbound_dscp = PICK(flow_dscps),
-		.multicast = helper_random(&seed) % 2,
 		.origin = model->says_origin && chance(3) ? HQ_FORWARDED : HQ_LOCAL,
 		.local_port = PICK(flow_ports),
 		.remote_port = PICK(flow_ports),
@@ -558,6 +572,7 @@ static inline struct policy_flow make_flow(const struct model *model)
 		flow.known |= HQ_BIT(HQ_DIM_EXE_NAME);
 	make_address(PICK(flow_addresses), flow.local);
 	make_address(PICK(flow_addresses), flow.remote);
+	flow.multicast = is_multicast(flow.remote);
 	return flow;
 }
 
