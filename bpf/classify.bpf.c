@@ -247,26 +247,24 @@ struct scan {
 	struct hq_tables tables;
 	const struct hq_header *header;
 	const struct hq_rows *rows;
-	__u32 dims;
-	__u32 rule;
-	int result; /* of the last hq_match_chunk() */
+	struct hq_scan scan;
+	int result; /* of the last step */
 };
 
-static long scan_chunk(__u32 chunk, void *context)
+static long scan_step(__u32 step, void *context)
 {
 	struct scan *s = context;
 
-	s->result = hq_match_chunk(&s->tables, s->header, s->rows, s->dims, chunk, &s->rule);
+	s->result = hq_scan_step(&s->tables, s->header, s->rows, &s->scan, step);
 	return s->result != 0;
 }
 
 /* The first rule over `dims` in *rule, HQ_RULE_NONE if there is none. 0, or -1 on a fault. */
 static __always_inline int scan_rules(struct scan *s, __u32 dims, __u32 *rule)
 {
-	s->dims = dims;
-	s->rule = HQ_RULE_NONE;
-	bpf_loop(s->header->chunks, scan_chunk, s, 0);
-	*rule = s->rule;
+	hq_scan_begin(&s->scan, dims);
+	bpf_loop(hq_scan_steps(s->header), scan_step, s, 0);
+	*rule = s->scan.rule;
 	return s->result < 0 ? -1 : 0;
 }
 

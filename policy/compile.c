@@ -296,7 +296,7 @@ static int make_dimensions(struct compiler *c)
 	for (dim = 0; !err && dim < HQ_NDIMS; dim++)
 		err = make_dimension(c, dim);
 	c->image->vectors = c->rows.vectors;
-	c->image->vector_count = (size_t)c->rows.count * c->rows.chunks;
+	c->image->vector_count = (size_t)c->rows.count * rows_vectors(&c->rows);
 	if (err || !c->rows.full)
 		return err;
 	diag_error(c->diag, (struct diag_at){0},

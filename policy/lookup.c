@@ -140,12 +140,13 @@ void policy_rows(const struct hq_image *image, const struct policy_flow *flow, s
 
 static __u32 first_match(const struct hq_image *image, const struct hq_rows *rows, __u32 dims)
 {
-	__u32 rule = HQ_RULE_NONE, chunk;
+	struct hq_scan scan;
+	__u32 step = 0;
 
-	for (chunk = 0; chunk < image->header.chunks; chunk++)
-		if (hq_match_chunk(image, &image->header, rows, dims, chunk, &rule))
-			break;
-	return rule;
+	hq_scan_begin(&scan, dims);
+	while (!hq_scan_step(image, &image->header, rows, &scan, step))
+		step++;
+	return scan.rule;
 }
 
 struct policy_matched policy_match(const struct hq_image *image, const struct policy_flow *flow)

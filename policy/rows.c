@@ -57,9 +57,24 @@ void rows_init(struct rows *rows, uint32_t entries)
 	free(all);
 }
 
+/* Half a word of a row is a bit of its summary. */
+static void summarize(const struct rows *rows, const uint64_t *bits, struct hq_vector *summary)
+{
+	size_t i;
+
+	memset(summary, 0, sizeof(*summary));
+	for (i = 0; i < rows_words(rows); i++) {
+		if (bits[i] & 0xffffffff)
+			bit_set((uint64_t *)summary->word, 2 * i);
+		if (bits[i] >> 32)
+			bit_set((uint64_t *)summary->word, 2 * i + 1);
+	}
+}
+
 uint32_t rows_intern(struct rows *rows, const uint64_t *bits)
 {
-	size_t size = rows_words(rows) * sizeof(*bits);
+	size_t size = rows_vectors(rows) * sizeof(struct hq_vector);
+	struct hq_vector *row;
 	uint32_t *slot = find_slot(rows, bits);
 
 	if (*slot)
@@ -69,7 +84,9 @@ uint32_t rows_intern(struct rows *rows, const uint64_t *bits)
 		return HQ_ROW_ALL;
 	}
 	rows->vectors = mem_grow(rows->vectors, rows->count, size);
-	memcpy(&rows->vectors[(size_t)rows->count * rows->chunks], bits, size);
+	row = &rows->vectors[rows->count * rows_vectors(rows)];
+	summarize(rows, bits, row);
+	memcpy(row + 1, bits, rows_words(rows) * sizeof(*bits));
 	*slot = ++rows->count;
 	if (2 * rows->count > rows->slot_count)
 		grow_slots(rows);

@@ -26,6 +26,12 @@ static inline size_t rows_words(const struct rows *rows)
 	return (size_t)rows->chunks * HQ_CHUNK_WORDS;
 }
 
+/* Of each row, its summary among them. */
+static inline size_t rows_vectors(const struct rows *rows)
+{
+	return 1 + (size_t)rows->chunks;
+}
+
 static inline void bit_set(uint64_t *bits, uint32_t i)
 {
 	bits[i / 64] |= 1ULL << i % 64;
@@ -49,7 +55,7 @@ uint32_t rows_intern(struct rows *rows, const uint64_t *bits);
 
 static inline const uint64_t *rows_bits(const struct rows *rows, uint32_t row)
 {
-	return (const uint64_t *)rows->vectors[(size_t)row * rows->chunks].word;
+	return (const uint64_t *)rows->vectors[row * rows_vectors(rows) + 1].word;
 }
 
 /* Frees all but the vectors, which go into the image. */

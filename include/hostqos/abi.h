@@ -94,14 +94,17 @@ struct hq_prefix_key {
 #define HQ_SIDE_MIRROR HQ_NDIMS
 
 /*
- * `vectors`: 512 rules of one row; row r's chunk c is element
- * r * header.chunks + c. Bit i of word w is rule c * 512 + w * 64 + i.
- * Row 0 is all ones.
+ * `vectors`: a row is 1 + header.chunks of them. Bit i of word w of the vector
+ * 1 + c is rule c * 512 + w * 64 + i. The first vector is the row's summary:
+ * its bit i says whether any of the rules from 32 * i on, 32 of them, is in the
+ * row. Row 0 has all the rules.
  */
 #define HQ_CHUNK_WORDS 8
 #define HQ_CHUNK_RULES (HQ_CHUNK_WORDS * 64)
 #define HQ_MAX_CHUNKS  ((HQ_MAX_RULES + HQ_CHUNK_RULES - 1) / HQ_CHUNK_RULES)
 #define HQ_ROW_ALL     0
+
+#define HQ_ROW_VECTORS(header) (1 + (header)->chunks)
 
 struct hq_vector {
 	__u64 word[HQ_CHUNK_WORDS];

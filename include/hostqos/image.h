@@ -39,7 +39,7 @@ struct hq_image {
 	struct hq_rule *rules;	  /* header.rules of them */
 	struct hq_class *classes; /* HQ_MAX_CLASSES of them, by id */
 	struct hq_vector *vectors;
-	size_t vector_count; /* rows * header.chunks */
+	size_t vector_count; /* rows * HQ_ROW_VECTORS() */
 	struct hq_exact *exact;
 	size_t exact_count;
 	struct hq_prefix *prefixes;

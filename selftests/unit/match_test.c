@@ -17,7 +17,7 @@
 #define ROWS   8
 
 struct hq_tables {
-	struct hq_vector vectors[ROWS * CHUNKS];
+	struct hq_vector vectors[ROWS * (1 + CHUNKS)];
 	uint32_t count;
 };
 
@@ -40,33 +40,37 @@ struct fixture {
 
 static void set_rule(struct fixture *f, uint32_t row, uint32_t rule)
 {
-	f->tables.vectors[row * CHUNKS + rule / HQ_CHUNK_RULES].word[rule % HQ_CHUNK_RULES / 64] |=
-		1ULL << rule % 64;
+	struct hq_vector *v = &f->tables.vectors[row * (1 + CHUNKS)];
+
+	v[0].word[rule / 32 / 64] |= 1ULL << rule / 32 % 64;
+	v[1 + rule / HQ_CHUNK_RULES].word[rule % HQ_CHUNK_RULES / 64] |= 1ULL << rule % 64;
 }
 
 static void setup(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
-	f->tables.count = ROWS * CHUNKS;
+	f->tables.count = ROWS * (1 + CHUNKS);
 	f->header.chunks = CHUNKS;
 	f->header.rules = CHUNKS * HQ_CHUNK_RULES;
 	f->header.used = HQ_BIT(HQ_DIM_USER) | HQ_BIT(HQ_DIM_REMOTE_PORT);
-	memset(f->tables.vectors, 0xff, CHUNKS * sizeof(f->tables.vectors[0]));
+	memset(f->tables.vectors, 0xff, (1 + CHUNKS) * sizeof(f->tables.vectors[0]));
 	f->rows.row[HQ_DIM_USER] = USER;
 	f->rows.row[HQ_DIM_REMOTE_PORT] = PORT;
 }
 
 static uint32_t first(const struct fixture *f, uint32_t dims)
 {
-	uint32_t rule = HQ_RULE_NONE;
+	struct hq_scan scan;
+	uint32_t step;
 
-	for (uint32_t chunk = 0; chunk < f->header.chunks; chunk++) {
-		int found = hq_match_chunk(&f->tables, &f->header, &f->rows, dims, chunk, &rule);
+	hq_scan_begin(&scan, dims);
+	for (step = 0; step < hq_scan_steps(&f->header); step++) {
+		int end = hq_scan_step(&f->tables, &f->header, &f->rows, &scan, step);
 
-		assert_true(found >= 0);
-		if (found)
-			return rule;
-		assert_int_equal(rule, HQ_RULE_NONE);
+		assert_true(end >= 0);
+		if (end)
+			return scan.rule;
+		assert_int_equal(scan.rule, HQ_RULE_NONE);
 	}
 	return HQ_RULE_NONE;
 }
@@ -210,22 +214,44 @@ static void test_no_rule(void **state)
 	assert_int_equal(sure(&f), HQ_RULE_NONE);
 }
 
+/* Chunks that the summaries rule out are not read. */
+static void test_summary_says_which_chunks(void **state)
+{
+	struct fixture f;
+	struct hq_scan scan;
+
+	(void)state;
+	setup(&f);
+	set_rule(&f, USER, 3);
+	set_rule(&f, PORT, 3 + 32);
+	set_rule(&f, USER, HQ_CHUNK_RULES + 1);
+	set_rule(&f, PORT, HQ_CHUNK_RULES + 2);
+	set_rule(&f, USER, 2 * HQ_CHUNK_RULES);
+	set_rule(&f, PORT, 2 * HQ_CHUNK_RULES);
+	hq_scan_begin(&scan, hq_sure_dims(&f.header));
+	assert_int_equal(hq_scan_step(&f.tables, &f.header, &f.rows, &scan, 0), 0);
+	assert_int_equal(scan.chunks, 1 << 1 | 1 << 2);
+	assert_int_equal(hq_scan_step(&f.tables, &f.header, &f.rows, &scan, 1), 0);
+	assert_int_equal(hq_scan_step(&f.tables, &f.header, &f.rows, &scan, 2), 1);
+	assert_int_equal(scan.rule, 2 * HQ_CHUNK_RULES);
+}
+
 /* A row past the end is an error, not a match, and leaves the answer alone. */
 static void test_missing_row_is_an_error(void **state)
 {
 	struct fixture f;
-	uint32_t rule = 77;
+	struct hq_scan scan;
 
 	(void)state;
 	setup(&f);
 	set_rule(&f, USER, 0);
 	f.rows.row[HQ_DIM_REMOTE_PORT] = MISSING;
-	assert_int_equal(
-		hq_match_chunk(&f.tables, &f.header, &f.rows, hq_sure_dims(&f.header), 0, &rule),
-		-1);
+	hq_scan_begin(&scan, hq_sure_dims(&f.header));
+	assert_int_equal(hq_scan_step(&f.tables, &f.header, &f.rows, &scan, 0), -1);
 	f.tables.count = 0;
-	assert_int_equal(hq_match_chunk(&f.tables, &f.header, &f.rows, 0, 0, &rule), -1);
-	assert_int_equal(rule, 77);
+	hq_scan_begin(&scan, 0);
+	assert_int_equal(hq_scan_step(&f.tables, &f.header, &f.rows, &scan, 0), -1);
+	assert_int_equal(scan.rule, HQ_RULE_NONE);
 }
 
 int main(void)
@@ -240,6 +266,7 @@ int main(void)
 		cmocka_unit_test(test_rules_after_the_sure_one_do_not_matter),
 		cmocka_unit_test(test_all_unknown),
 		cmocka_unit_test(test_no_rule),
+		cmocka_unit_test(test_summary_says_which_chunks),
 		cmocka_unit_test(test_missing_row_is_an_error),
 	};
 

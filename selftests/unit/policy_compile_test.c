@@ -202,15 +202,21 @@ static void rows_are_in_bounds_and_distinct(void **state)
 	free(text);
 	assert_int_equal(image->header.rules, 701);
 	assert_int_equal(image->header.chunks, 2);
-	rows = image->vector_count / 2;
+	rows = image->vector_count / 3;
 	for (i = 0; i < 701; i++)
-		assert_true(image->vectors[i / 512].word[i / 64 % 8] >> i % 64 & 1);
+		assert_true(image->vectors[1 + i / 512].word[i / 64 % 8] >> i % 64 & 1);
 	for (i = 0; i < rows; i++) {
-		assert_int_equal(image->vectors[2 * i + 1].word[2] >> (701 - 640), 0);
+		const struct hq_vector *row = &image->vectors[3 * i];
+
+		assert_int_equal(row[2].word[2] >> (701 - 640), 0);
 		for (n = 3; n < 8; n++)
-			assert_int_equal(image->vectors[2 * i + 1].word[n], 0);
+			assert_int_equal(row[2].word[n], 0);
+		for (n = 0; n < 32; n++)
+			assert_int_equal(
+				row->word[0] >> n & 1,
+				(row[1 + n / 16].word[n / 2 % 8] >> n % 2 * 32 & 0xffffffff) != 0);
 		for (n = 0; n < i; n++)
-			assert_memory_not_equal(&image->vectors[2 * i], &image->vectors[2 * n],
+			assert_memory_not_equal(row + 1, &image->vectors[3 * n + 1],
 						2 * sizeof(struct hq_vector));
 	}
 	for (i = 0; i < HQ_PORT_CELLS; i++)
