@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -128,4 +129,27 @@ size_t bpf_ids_alive(const struct bpf_ids *ids)
 	return alive(ids->programs, ids->program_count, bpf_prog_get_fd_by_id) +
 	       alive(ids->maps, ids->map_count, bpf_map_get_fd_by_id) +
 	       alive(ids->links, ids->link_count, bpf_link_get_fd_by_id);
+}
+
+uint64_t bpf_ids_memory(const struct bpf_ids *ids)
+{
+	char line[128], fdinfo[64];
+	uint64_t sum = 0, bytes;
+	FILE *file;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < ids->map_count; i++) {
+		fd = bpf_map_get_fd_by_id(ids->maps[i]);
+		snprintf(fdinfo, sizeof(fdinfo), "/proc/self/fdinfo/%d", fd);
+		file = fopen(fdinfo, "re");
+		if (!file)
+			fail_msg("map %u is gone", ids->maps[i]);
+		while (fgets(line, sizeof(line), file))
+			if (sscanf(line, "memlock: %" SCNu64, &bytes) == 1)
+				sum += bytes;
+		fclose(file);
+		close(fd);
+	}
+	return sum;
 }

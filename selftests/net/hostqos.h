@@ -47,5 +47,7 @@ struct bpf_ids {
 void bpf_ids_collect(struct testbed *tb, struct bpf_ids *ids);
 /* How many of them the kernel still has. */
 size_t bpf_ids_alive(const struct bpf_ids *ids);
+/* Bytes of kernel memory that the maps take, as the kernel tells it. */
+uint64_t bpf_ids_memory(const struct bpf_ids *ids);
 
 #endif
