@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "marks.h"
+#include "mptcp.h"
 
 static __always_inline void set_user_address(__u8 address[16], struct bpf_sock_addr *ctx, int v6)
 {
@@ -93,7 +94,7 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 	struct hq_flow *flow;
 	struct flow_key key;
 
-	flow = ctx->sk ? flow_of(ctx->sk) : NULL;
+	flow = ctx->sk ? flow_of_any(ctx->sk) : NULL;
 	if (!flow || !generation || !decides_at_connect(flow, generation))
 		return 1;
 	key_from_destination(&key, ctx, flow, v6, 1);

@@ -188,20 +188,23 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct hq_flow *
 
 static __always_inline int classify_packet(struct __sk_buff *skb, struct packet *p)
 {
-	struct bpf_sock *sk = skb->sk;
+	struct bpf_sock *sk = skb->sk, *full = NULL;
 	struct hq_flow *flow;
 
 	if (sk) {
 		flow = flow_of(sk); /* NULL too where sk is no full socket */
+		if (!flow) {
+			full = bpf_sk_fullsock(sk);
+			if (!full)
+				return classify_syn_ack(skb, p);
+			flow = flow_of_subflow(full);
+		}
 		if (flow)
 			return classify_sent(skb, flow, p);
-		sk = bpf_sk_fullsock(sk);
-		if (!sk)
-			return classify_syn_ack(skb, p);
 	}
 	if (is_forwarded(skb))
 		return classify_forwarded(skb, p);
-	if (sk && (sk->type != SOCK_RAW || sk->protocol != IPPROTO_TCP))
+	if (full && (full->type != SOCK_RAW || full->protocol != IPPROTO_TCP))
 		return 0;
 	return classify_answer(skb, p);
 }

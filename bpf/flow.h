@@ -12,9 +12,10 @@
 #define SOCK_DGRAM  2
 #define SOCK_RAW    3
 
-#define TCP_SYN_RECV 3
-#define TCP_CLOSE    7
-#define TCP_LISTEN   10
+#define TCP_SYN_RECV	 3
+#define TCP_CLOSE	 7
+#define TCP_LISTEN	 10
+#define TCP_NEW_SYN_RECV 12
 
 /* The flow of a socket that sock_create has seen (or adoption), else NULL. */
 #define flow_of(sk) ((struct hq_flow *)bpf_sk_storage_get(&flows, sk, 0, 0))

@@ -9,6 +9,7 @@
 
 #include "flow.h"
 #include "handshake.h"
+#include "mptcp.h"
 #include "parse.h"
 
 /* A SYN, seen with its listener: 0 drops it before there is a request socket. */
@@ -60,7 +61,7 @@ int ingress(struct __sk_buff *skb)
 		return 1;
 	if (sk->protocol == IPPROTO_TCP && sk->state != TCP_LISTEN)
 		return 1;
-	flow = flow_of(sk);
+	flow = flow_of_any(sk);
 	h = policy_header_of(generation);
 	if (!flow || !h || parse_network(skb, 0, &n) || parse_transport(skb, &n, &t, 1))
 		return 1;

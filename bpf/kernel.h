@@ -75,16 +75,41 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
+struct sk_buff {
+	struct sock *sk;
+};
+
 struct socket {
 	struct sock *sk;
 };
 
+struct inet_connection_sock {
+	void *icsk_ulp_data;
+};
+
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u32 mss_cache;
+	bool is_mptcp;
 };
 
 struct tcp_request_sock {
 	__u8 syn_tos;
+	bool is_mptcp;
+};
+
+struct mptcp_sock {
+	__u32 token;
+};
+
+struct mptcp_subflow_context {
+	struct sock *conn;
+	__u32 token;
+};
+
+struct mptcp_subflow_request_sock {
+	struct mptcp_sock *msk;
+	__u32 token;
 };
 
 struct super_block {

@@ -61,6 +61,8 @@ int sock_create(struct bpf_sock *ctx)
 		count_refused(decision);
 		return 0;
 	}
+	if (ctx->protocol == IPPROTO_MPTCP) /* its subflows have the classes */
+		return 1;
 	flow_settle(flow, decision);
 	if (!decision.refuse)
 		set_priority(ctx, flow, decision);

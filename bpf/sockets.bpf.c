@@ -12,6 +12,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "marks.h"
+#include "mptcp.h"
 #include "identity.h"
 
 #define SOCK_BINDPORT_LOCK 8
@@ -181,6 +182,13 @@ static __always_inline void write_record(struct seq_file *seq, struct sock *sk,
 	bpf_seq_write(seq, flow, sizeof(*flow));
 }
 
+/* Not a subflow: the socket that a process has. It has an identity, but neither class nor marks. */
+static __always_inline int is_mptcp(const struct sock *sk)
+{
+	return bpf_core_type_exists(struct mptcp_sock) &&
+	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP;
+}
+
 /* The flow of any process's socket; made, with the holder's identity, where there is none. */
 static __always_inline struct hq_flow *adopt_by_holder(struct sock *sk, struct task_struct *task)
 {
@@ -235,11 +243,35 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	flow = adopt_by_holder(sk, task);
 	if (!flow)
 		return 0;
+	if (is_mptcp(sk)) {
+		owner_remember(sk, BPF_CORE_READ((struct mptcp_sock *)sk, token), flow);
+		if (sk->__sk_common.skc_state == TCP_CLOSE) /* has no subflow to be marked */
+			return 0;
+	}
 	/* Hashed TCP sockets are left for tcp_sockets, which sees all of them and can mark them. */
 	before = is_hashed_tcp(flow, sk) ? flow_load_decision(flow)
 					 : reclassify(flow, sk, generation);
 	write_record(ctx->meta->seq, sk, flow, task->tgid, ctx->fd, 0, before);
 	return 0;
+}
+
+/* A subflow has its owner's identity, which process_sockets has noted; NULL for any other socket.
+ */
+static __always_inline struct hq_flow *adopt_subflow(struct tcp_sock *tp, struct sock *sk)
+{
+	struct mptcp_subflow_context *subflow;
+	struct hq_flow *flow, *owner;
+
+	if (!bpf_core_type_exists(struct mptcp_sock) || !BPF_CORE_READ(tp, is_mptcp))
+		return NULL;
+	subflow = BPF_CORE_READ(tp, inet_conn.icsk_ulp_data);
+	owner = owner_find(BPF_CORE_READ(subflow, conn), BPF_CORE_READ(subflow, token));
+	flow = owner ? bpf_sk_storage_get(&flows, tp, owner, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	if (flow)
+		subflow_begin(flow, BPF_CORE_READ(sk, __sk_common.skc_family),
+			      BPF_CORE_READ(sk, __sk_common.skc_state),
+			      BPF_CORE_READ(sk, __sk_common.skc_dport));
+	return flow;
 }
 
 /* A connection without a holder (closed by its process, not accepted yet): what its socket tells.
@@ -250,6 +282,9 @@ static __always_inline struct hq_flow *adopt_alone(struct tcp_sock *tp, struct s
 	struct hq_flow *flow = flow_of(tp);
 
 	if (flow || !is_governed(cgroup))
+		return flow;
+	flow = adopt_subflow(tp, sk);
+	if (flow)
 		return flow;
 	flow = bpf_sk_storage_get(&flows, tp, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!flow) {
@@ -307,7 +342,7 @@ int flow_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct hq_flow *flow = ctx->value;
 	struct sock *sk = ctx->sk;
 
-	if (sk && flow)
+	if (sk && flow && !is_mptcp(sk))
 		write_record(ctx->meta->seq, sk, flow, 0, -1, 0, flow_load_decision(flow));
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "handshake.h"
 #include "marks.h"
+#include "mptcp.h"
 
 #define TCP_BPF_SYN_IP 1006
 
@@ -74,6 +75,18 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow 
 	settle_connection(ctx, flow, key, generation);
 }
 
+/* A subflow that joins may have come to another's listener than its owner's. */
+static __always_inline void take_identity(struct hq_flow *flow, struct bpf_sock *sk)
+{
+	struct mptcp_sock *owner = owner_of(sk);
+	struct hq_flow *known = owner ? flow_of(owner) : NULL;
+
+	if (!known)
+		return;
+	flow->id = known->id;
+	owner_remember(owner, owner->token, known);
+}
+
 /* The socket begins as its listener's copy (BPF_F_CLONE), but it is another flow. */
 static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 				      struct flow_key *key, __u32 generation)
@@ -113,7 +126,7 @@ int socket_ops(struct bpf_sock_ops *ctx)
 	    op != BPF_SOCK_OPS_STATE_CB)
 		return 1;
 	sk = ctx->sk;
-	flow = sk ? flow_of(sk) : NULL;
+	flow = sk ? flow_of_any(sk) : NULL;
 	if (!flow || !generation)
 		return 1;
 	if (op == BPF_SOCK_OPS_STATE_CB) {
@@ -139,6 +152,7 @@ int socket_ops(struct bpf_sock_ops *ctx)
 		pace(ctx, flow, &key);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		take_identity(flow, sk);
 		on_accept(ctx, flow, &key, generation);
 		break;
 	}

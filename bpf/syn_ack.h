@@ -8,6 +8,7 @@
 #define HOSTQOS_BPF_SYN_ACK_H
 
 #include "handshake.h"
+#include "mptcp.h"
 #include "packet.h"
 
 /* The listener has the identity, the packet, which is parsed, the addresses. */
@@ -23,25 +24,48 @@ static __always_inline void decide_syn_ack(struct packet *p, struct hq_flow *lis
 	p->flow = listener;
 }
 
-/* A SYN-ACK whose request socket is remembered, first or repeated. */
+/*
+ * The request socket of a packet that has one. (By address: for a MPTCP
+ * listener's bpf_skc_to_tcp_request_sock() gives nothing.)
+ */
+static __always_inline struct tcp_request_sock *request_of(struct __sk_buff *skb)
+{
+	return (struct tcp_request_sock *)BPF_CORE_READ((struct sk_buff *)skb, sk);
+}
+
+/* The flow of the owner that a SYN asks to join; NULL for any other request. */
+static __noinline struct hq_flow *flow_of_joined(struct __sk_buff *skb)
+{
+	struct mptcp_subflow_request_sock *join = (void *)request_of(skb);
+	struct mptcp_sock *owner;
+
+	if (!bpf_core_type_exists(struct mptcp_sock) ||
+	    !BPF_CORE_READ((struct tcp_request_sock *)join, is_mptcp))
+		return NULL;
+	owner = BPF_CORE_READ(join, msk);
+	return owner ? owner_find(owner, BPF_CORE_READ(join, token)) : NULL;
+}
+
+/* A SYN-ACK of a request socket, first or repeated. */
 static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet *p)
 {
-	struct tcp_request_sock *request;
 	struct bpf_sock *listener, *sk = skb->sk;
 	struct hq_flow *flow;
 
-	if (!sk)
+	if (!sk || sk->state != TCP_NEW_SYN_RECV)
 		return 0;
-	listener = bpf_get_listener_sock(sk);
-	flow = listener ? flow_of(listener) : NULL;
+	flow = flow_of_joined(skb);
+	if (!flow) {
+		listener = bpf_get_listener_sock(sk);
+		flow = listener ? flow_of_any(listener) : NULL;
+	}
 	if (!flow)
 		return 0;
 	if (parse_transport(skb, &p->net, &p->transport, 0)) {
 		fault(HQ_FAULT_PARSE);
 		return 0;
 	}
-	request = bpf_skc_to_tcp_request_sock(sk);
-	decide_syn_ack(p, flow, request ? hq_dscp(request->syn_tos) : HQ_DSCP_NONE);
+	decide_syn_ack(p, flow, hq_dscp(BPF_CORE_READ(request_of(skb), syn_tos)));
 	return 1;
 }
 
@@ -79,7 +103,7 @@ static __noinline struct hq_flow *find_flow(struct __sk_buff *skb, struct packet
 	sk = find_socket(skb, p);
 	if (!sk)
 		return NULL;
-	flow = flow_of(sk);
+	flow = flow_of_any(sk);
 	p->syn_ack = sk->state == TCP_LISTEN;
 	bpf_sk_release(sk);
 	return p->syn_ack && !is_syn_ack(skb, &p->transport) ? NULL : flow;

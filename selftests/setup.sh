@@ -30,6 +30,7 @@ test,demo,vm   iproute2          ip                    makes namespaces and sche
 demo           procps            sysctl                turns a namespace into a router
 test,demo,vm   iperf3            iperf3                sends and receives TCP and UDP
 test,demo,vm   tcpdump           tcpdump               captures packets, and reads captures
+test,vm        mptcpize          mptcpize              makes programs speak MPTCP
 test,demo,vm   curl              curl                  fetches, over IPv4 and IPv6
 test,demo,vm   nginx+            nginx                 serves, over IPv4 and IPv6
 vm             qemu-system-x86   qemu-system-x86_64    emulates the machine

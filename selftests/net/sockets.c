@@ -45,9 +45,9 @@ static void bound_waits(int fd)
 		fail_msg("SO_RCVTIMEO: %s", strerror(errno));
 }
 
-int socket_at(const struct place *place, int family, int type)
+static int socket_of(const struct place *place, int family, int type, int protocol)
 {
-	int fd = socket_try(place, family, type, 0);
+	int fd = socket_try(place, family, type, protocol);
 
 	if (fd < 0)
 		fail_msg("socket: %s", strerror(-fd));
@@ -55,6 +55,11 @@ int socket_at(const struct place *place, int family, int type)
 	if (type == SOCK_STREAM)
 		set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	return fd;
+}
+
+int socket_at(const struct place *place, int family, int type)
+{
+	return socket_of(place, family, type, 0);
 }
 
 int address_family(const char *text)
@@ -129,6 +134,11 @@ int udp_socket(const struct place *place, const char *text)
 int tcp_socket(const struct place *place, const char *text)
 {
 	return socket_at(place, address_family(text), SOCK_STREAM);
+}
+
+int mptcp_socket(const struct place *place, const char *text)
+{
+	return socket_of(place, address_family(text), SOCK_STREAM, IPPROTO_MPTCP);
 }
 
 int tcp_listener(const struct place *place, const char *text, int port)

@@ -33,6 +33,7 @@ void bind_to(int fd, const char *text, int port);
 void connect_to(int fd, const char *text, int port);
 int udp_socket(const struct place *place, const char *text); /* of the address's family */
 int tcp_socket(const struct place *place, const char *text);
+int mptcp_socket(const struct place *place, const char *text);
 int tcp_listener(const struct place *place, const char *text, int port);
 int tcp_client(const struct place *place, const char *text, int port);
 int accept_from(int listener);
