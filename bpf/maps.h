@@ -16,7 +16,8 @@
 
 /*
  * The policy's tables. What is declared within `values` is the shape of the
- * inner maps. A table of one size in all policies keeps it there, since the
+ * inner maps; the loader fills arrays through mmap(2), many times faster than
+ * by system calls. A table of one size in all policies keeps it there, since the
  * verifier inlines lookups in such arrays; of the others the size is the
  * policy's affair, hence BPF_F_INNER_MAP.
  */
@@ -31,7 +32,7 @@
 #define INNER_ARRAY(name, value_type, elements, flags)                                             \
 	struct inner_##name {                                                                      \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
-		__uint(map_flags, flags);                                                          \
+		__uint(map_flags, (flags) | BPF_F_MMAPABLE);                                       \
 		__uint(max_entries, elements);                                                     \
 		__type(key, __u32);                                                                \
 		__type(value, value_type);                                                         \
@@ -107,8 +108,10 @@ struct {
 	__type(value, __u32);
 } cgroup_rows MAP;
 
+/* Mapped by the loader, which changes a bucket by compare-and-swap as the programs do. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, HQ_MAX_CLASSES);
 	__type(key, __u32);
 	__type(value, struct hq_bucket);

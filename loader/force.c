@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,31 +57,47 @@ static int clear_new_classes(const struct instance *in, const struct hq_image *i
 	return err;
 }
 
-/* A class that stays keeps what its bucket holds or owes, in bytes. */
+static __u64 ticks_now(void)
+{
+	struct timespec clock;
+
+	clock_gettime(CLOCK_MONOTONIC, &clock); /* bpf_ktime_get_ns()'s */
+	return hq_ticks(clock.tv_sec * 1000000000ULL + clock.tv_nsec);
+}
+
+/* What the bucket holds or owes, in bytes, stays. The programs go on charging it meanwhile. */
+static void convert_bucket(struct hq_bucket *bucket, const struct hq_meter *from,
+			   const struct hq_meter *to)
+{
+	__u64 tat = __atomic_load_n(&bucket->tat, __ATOMIC_RELAXED);
+
+	while (!__atomic_compare_exchange_n(&bucket->tat, &tat,
+					    hq_bucket_convert(tat, ticks_now(), from, to), false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+/* Classes that stay but for their rate. */
 static int convert_buckets(const struct instance *in, const struct hq_image *image,
 			   const struct in_force *old)
 {
-	struct hq_bucket bucket;
-	struct timespec clock;
+	size_t size = HQ_MAX_CLASSES * sizeof(struct hq_bucket);
+	struct hq_bucket *buckets;
 	__u32 id;
 
 	if (!old->generation)
 		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &clock); /* bpf_ktime_get_ns()'s */
+	buckets = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, in->map[MAP_BUCKETS], 0);
+	if (buckets == MAP_FAILED)
+		return log_error(-errno, "cannot carry the buckets over");
 	for (id = 0; id < HQ_MAX_CLASSES; id++) {
 		const struct hq_meter *from = &old->classes[id].egress;
 		const struct hq_meter *to = &image->classes[id].egress;
 
-		if (!from->rate || !to->rate || from->rate == to->rate)
-			continue;
-		if (bpf_map_lookup_elem(in->map[MAP_BUCKETS], &id, &bucket))
-			return -errno;
-		bucket.tat = hq_bucket_convert(
-			bucket.tat, hq_ticks(clock.tv_sec * 1000000000ULL + clock.tv_nsec), from,
-			to);
-		if (bpf_map_update_elem(in->map[MAP_BUCKETS], &id, &bucket, BPF_ANY))
-			return -errno;
+		if (from->rate && to->rate && from->rate != to->rate)
+			convert_bucket(&buckets[id], from, to);
 	}
+	munmap(buckets, size);
 	return 0;
 }
 
@@ -121,8 +138,8 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 	if (err)
 		return err;
 	err = tables_publish(in, tables, next.generation & 1);
-	if (!err && convert_buckets(in, s->image, old))
-		err = log_error(-errno, "cannot carry the buckets over");
+	if (!err)
+		err = convert_buckets(in, s->image, old);
 	if (!err && bpf_map_update_elem(in->map[MAP_ACTIVE], &zero, &next, BPF_ANY))
 		err = log_error(-errno, "cannot put the policy in force");
 	if (err) {

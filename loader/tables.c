@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -24,8 +25,14 @@ static const struct shape {
 	const char *value;
 } shapes[NTABLES] = {
 #define ARRAY(id, table, type_name, c_type, flags)                                                 \
-	[id] = {table,		"policy_" table, BPF_MAP_TYPE_ARRAY, flags, sizeof(__u32),         \
-		sizeof(c_type), "__u32",	 type_name}
+	[id] = {table,                                                                             \
+		"policy_" table,                                                                   \
+		BPF_MAP_TYPE_ARRAY,                                                                \
+		(flags) | BPF_F_MMAPABLE,                                                          \
+		sizeof(__u32),                                                                     \
+		sizeof(c_type),                                                                    \
+		"__u32",                                                                           \
+		type_name}
 	/* Of one size in all policies: the verifier inlines their lookups. */
 	ARRAY(TABLE_HEADER, "header", "hq_header", struct hq_header, 0),
 	ARRAY(TABLE_CLASSES, "classes", "hq_class", struct hq_class, 0),
@@ -41,11 +48,6 @@ static const struct shape {
 	[TABLE_PREFIXES] = {"prefixes", "policy_prefixes", BPF_MAP_TYPE_LPM_TRIE, BPF_F_NO_PREALLOC,
 			    sizeof(struct hq_prefix_key), sizeof(__u32), "hq_prefix_key", "__u32"},
 };
-
-static const char *table_name(enum table table)
-{
-	return shapes[table].name;
-}
 
 const char *table_outer_name(enum table table)
 {
@@ -111,23 +113,23 @@ static int fill(int fd, const char *name, const void *keys, const void *values, 
 	return 0;
 }
 
-/* Cells of an array from `values`, all of them. */
-static int fill_array(int fd, const char *name, const void *values, size_t n)
+/* Cells of an array, in its memory: each begins at a multiple of eight bytes (array_map_alloc()).
+ */
+static int fill_array(int fd, const struct shape *shape, const void *values, size_t n)
 {
-	__u32 *keys;
-	size_t i;
-	int err;
+	size_t stride = (shape->value_size + 7) & ~7UL, i;
+	char *cells;
 
 	if (!n)
 		return 0;
-	keys = malloc(n * sizeof(*keys));
-	if (!keys)
-		return -ENOMEM;
+	cells = mmap(NULL, n * stride, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (cells == MAP_FAILED)
+		return log_error(-errno, "cannot fill the table '%s'", shape->name);
 	for (i = 0; i < n; i++)
-		keys[i] = i;
-	err = fill(fd, name, keys, values, n);
-	free(keys);
-	return err;
+		memcpy(cells + i * stride, (const char *)values + i * shape->value_size,
+		       shape->value_size);
+	munmap(cells, n * stride);
+	return 0;
 }
 
 /* Entries of a hash table or trie: `n` structs of a key and its row. */
@@ -162,7 +164,7 @@ static int fill_text(int fd, const char *text, size_t length)
 	if (!padded)
 		return -ENOMEM;
 	memcpy(padded, text, length);
-	err = fill_array(fd, "text", padded, chunks);
+	err = fill_array(fd, &shapes[TABLE_TEXT], padded, chunks);
 	free(padded);
 	return err;
 }
@@ -244,7 +246,7 @@ static int fill_table(enum table table, int fd, const struct hq_image *image, co
 			return 0;
 		/* fall through */
 	default:
-		return fill_array(fd, table_name(table), table_cells(table, image),
+		return fill_array(fd, &shapes[table], table_cells(table, image),
 				  table_elements(table, image, length));
 	}
 }
