@@ -53,7 +53,7 @@ static int load(struct apply *a)
 		a->install.metered_mark = random_mark();
 	if (!a->install.netns)
 		a->install.netns = own_netns();
-	err = object_load(&a->skel, &a->in, a->install.metered_mark);
+	err = object_load(&a->skel, &a->in, OBJECT_HOOKS, a->install.metered_mark);
 	if (err)
 		return err;
 	instance_close_maps(&a->in);
@@ -123,6 +123,8 @@ static int open_installation(struct apply *a)
 		return log_error(-EIO, "cannot read the map 'install'");
 	if (damaged)
 		err = load(a);
+	if (!err)
+		err = trial_settle(&a->in);
 	if (!err)
 		err = read_installation(a, damaged);
 	if (err)
@@ -215,7 +217,7 @@ static void undo(struct apply *a)
 /* After the flip: let the rest follow, and live sockets too. */
 static int follow(struct apply *a, const struct tables *tables)
 {
-	int err = tables_grace(&a->in, tables, a->generation & 1);
+	int err = tables_grace(&a->in);
 
 	if (err)
 		return log_error(err, "cannot wait for running programs");
@@ -232,7 +234,38 @@ static int follow(struct apply *a, const struct tables *tables)
 	object_hash(a->install.object);
 	if (!err)
 		err = write_install(a);
-	return err ? err : adopt(&a->adoption, &a->in, a->source.image->classes);
+	return err ? err : adopt(&a->adoption, &a->in, &a->old, a->source.image);
+}
+
+/* What a first policy on trial goes back to. */
+static int put_nothing_in_force(struct apply *a)
+{
+	struct source nothing;
+	struct tables tables;
+	int err = source_parse(&nothing, "nothing", EMPTY_POLICY, strlen(EMPTY_POLICY));
+
+	if (!err)
+		err = source_compile(&nothing, NULL, exe_resolve);
+	if (!err)
+		err = force_flip(&a->in, &nothing, &a->old, NULL, &tables, &a->generation);
+	if (!err)
+		tables_close(&tables);
+	source_free(&nothing);
+	return err;
+}
+
+static int flip(struct apply *a, struct tables *tables)
+{
+	struct hq_trial old;
+	int err = 0;
+
+	a->ended_trial = !trial_read(&a->in, &old);
+	if (a->trial && a->fresh) {
+		a->trial->record.detaches = 1;
+		err = put_nothing_in_force(a);
+	}
+	return err ? err
+		   : force_flip(&a->in, &a->source, &a->old, a->trial, tables, &a->generation);
 }
 
 static int replace(struct apply *a)
@@ -244,7 +277,7 @@ static int replace(struct apply *a)
 	if (!err && !a->fresh)
 		err = adopt_prepare(&a->adoption, &a->in);
 	if (!err)
-		err = force_flip(&a->in, &a->source, &a->old, &tables, &a->generation);
+		err = flip(a, &tables);
 	if (err)
 		return err;
 	a->flipped = true;
@@ -313,8 +346,12 @@ static int reattach(struct apply *a)
 int apply_again(struct apply *a, policy_exe_fn exe)
 {
 	bool changed = false;
+	struct hq_trial trial;
 	int err = find_place(a);
 
+	/* Other tables would take the slot of those that a trial goes back to. */
+	if (!trial_read(&a->in, &trial))
+		exe = NULL;
 	if (!err && exe) {
 		err = compile(a, exe);
 		/* A cgroup that was made anew has sockets to be adopted. */

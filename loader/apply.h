@@ -9,6 +9,7 @@
 #include "egress.h"
 #include "links.h"
 #include "source.h"
+#include "trial.h"
 
 struct hostqos_bpf;
 struct json_object;
@@ -17,7 +18,9 @@ struct apply {
 	struct instance in;
 	bool fresh;		  /* no policy was in force */
 	bool flipped;		  /* the new one is */
+	bool ended_trial;	  /* the old one was on trial */
 	struct source source;	  /* the new policy */
+	struct trial *trial;	  /* it comes into force on trial; NULL: for good */
 	struct in_force old;	  /* the one in force, generation 0 if none is */
 	struct source old_source; /* its text, parsed again; without policy if there is none */
 	struct hq_install install;
@@ -54,6 +57,7 @@ int apply_reopen(struct apply *a);
  * its cgroup. a->flipped tells that its tables had to be others.
  */
 int apply_again(struct apply *a, policy_exe_fn exe);
+void apply_print(const struct apply *a, bool json);
 void apply_release(struct apply *a);
 
 #endif

@@ -54,7 +54,7 @@ int ask_open(struct asked *a, const char *instance)
 		return log_error(program, "cannot find the program 'exe_files'");
 	exe_use_program(program);
 	a->exe = exe_resolve;
-	return object_load_explain(&a->skel, &a->in);
+	return object_load(&a->skel, &a->in, OBJECT_EXPLAIN, 0);
 }
 
 int ask_open_file(struct asked *a, const char *file, bool json)

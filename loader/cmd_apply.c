@@ -19,6 +19,7 @@ static void print_json(const struct apply *a)
 	json_add_count(o, "moved", a->adoption.moved);
 	json_add_count(o, "kept", a->adoption.kept);
 	json_add(o, "refused", json_object_get(a->adoption.refused));
+	json_add(o, "trial", a->trial ? trial_json(&a->in, &a->trial->record) : NULL);
 	json_add(o, "warnings", log_take("warning"));
 	json_print(o);
 }
@@ -44,6 +45,8 @@ static void print_refused(struct json_object *refused)
 
 static void print_text(const struct apply *a)
 {
+	struct json_object *trial;
+
 	changes_print(a->changes);
 	printf("%s is in force, generation %u\n", a->source.file, a->generation);
 	interfaces_print(&a->chosen);
@@ -55,6 +58,19 @@ static void print_text(const struct apply *a)
 		printf("%zu live socket%s kept although a rule refuses such\n", a->adoption.kept,
 		       plural(a->adoption.kept));
 	print_refused(a->adoption.refused);
+	if (a->trial) {
+		trial = trial_json(&a->in, &a->trial->record);
+		trial_print(trial);
+		json_object_put(trial);
+	}
+}
+
+void apply_print(const struct apply *a, bool json)
+{
+	if (json)
+		print_json(a);
+	else
+		print_text(a);
 }
 
 int cmd_apply(const struct options *options, int argc, char **argv)
@@ -73,10 +89,8 @@ int cmd_apply(const struct options *options, int argc, char **argv)
 	if (!err)
 		err = apply_policy(&a);
 	source_report(&a.source, options->json);
-	if (!err && options->json)
-		print_json(&a);
-	else if (!err)
-		print_text(&a);
+	if (!err)
+		apply_print(&a, options->json);
 	apply_release(&a);
 	return finish(err, options->json);
 }

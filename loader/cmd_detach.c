@@ -15,9 +15,8 @@
 #include "log.h"
 #include "output.h"
 #include "source.h"
+#include "trial.h"
 #include "verbs.h"
-
-#define EMPTY_POLICY "hostqos: 1\n"
 
 static int give_back(const struct instance *in, struct adoption *adoption)
 {
@@ -25,8 +24,10 @@ static int give_back(const struct instance *in, struct adoption *adoption)
 	struct source empty = {};
 	struct tables tables;
 	__u32 generation;
-	int err = in_force_read(in, &old);
+	int err = trial_settle(in);
 
+	if (!err)
+		err = in_force_read(in, &old);
 	if (err || !old.generation)
 		return err;
 	generation = old.generation;
@@ -36,7 +37,7 @@ static int give_back(const struct instance *in, struct adoption *adoption)
 	if (!err)
 		err = adopt_prepare(adoption, in);
 	if (!err)
-		err = force_flip(in, &empty, &old, &tables, &generation);
+		err = force_flip(in, &empty, &old, NULL, &tables, &generation);
 	if (!err) {
 		err = adopt(adoption, in, empty.image->classes);
 		tables_close(&tables);
@@ -56,7 +57,7 @@ static void enter_netns(const struct instance *in)
 			    "governed; tc filters there, if any, stay until it goes");
 }
 
-static int remove_all(struct instance *in, struct adoption *adoption)
+int detach_all(struct instance *in, struct adoption *adoption)
 {
 	int err = links_recover(in);
 
@@ -109,7 +110,7 @@ int cmd_detach(const struct options *options, int argc, char **argv)
 	err = instance_lock_existing(&in);
 	if (!err) {
 		was_installed = true;
-		err = remove_all(&in, &adoption);
+		err = detach_all(&in, &adoption);
 	} else if (err == -ENOENT) {
 		err = 0;
 	}

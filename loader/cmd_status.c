@@ -20,6 +20,7 @@
 #include "links.h"
 #include "log.h"
 #include "output.h"
+#include "trial.h"
 #include "verbs.h"
 
 struct status {
@@ -27,6 +28,7 @@ struct status {
 	struct in_force f;
 	struct hq_install install;
 	struct json_object *attached;
+	struct json_object *trial; /* NULL: none is on */
 	bool tcx, clsact;
 	bool healthy;
 };
@@ -129,6 +131,16 @@ static int survey(struct status *s)
 	return err;
 }
 
+static void tell_trial(struct status *s)
+{
+	struct hq_trial t;
+
+	if (trial_read(&s->in, &t))
+		return;
+	s->trial = trial_json(&s->in, &t);
+	s->healthy &= !trial_ran_out(&t);
+}
+
 /* Leaves generation 0 where nothing is installed, or not wholly. */
 static int gather(struct status *s)
 {
@@ -141,6 +153,7 @@ static int gather(struct status *s)
 	if (err || !s->f.generation)
 		return err == -ENOENT ? 0 : err;
 	s->healthy = true;
+	tell_trial(s);
 	/* Filters of a clsact qdisc are visible there only; where it is gone, so are they. */
 	netns_enter(s->install.netns);
 	return survey(s);
@@ -186,6 +199,7 @@ static void print_json(const struct status *s, const char *instance)
 		json_add_string(o, "cgroup", s->install.cgroup_path);
 		json_add(o, "features", features_json(s));
 		json_add(o, "faults", faults_json(s));
+		json_add(o, "trial", json_object_get(s->trial));
 	}
 	json_add(o, "attached", json_object_get(s->attached));
 	json_add(o, "errors", log_take("error"));
@@ -233,6 +247,10 @@ static void print_text(const struct status *s, const char *instance)
 	printf("generation: %u\n", s->f.generation);
 	printf("cgroup:     %s\n", s->install.cgroup_path);
 	printf("healthy:    %s\n", s->healthy ? "yes" : "no; apply the policy again");
+	if (s->trial) {
+		printf("trial:      ");
+		trial_print(s->trial);
+	}
 	print_faults(s);
 	putchar('\n');
 	print_attached(s);
@@ -258,6 +276,7 @@ int cmd_status(const struct options *options, int argc, char **argv)
 		print_text(&s, options->instance);
 	status = err ? finish(err, options->json) : s.healthy ? EXIT_DONE : EXIT_FAILED;
 	json_object_put(s.attached);
+	json_object_put(s.trial);
 	in_force_free(&s.f);
 	instance_close(&s.in);
 	return status;

@@ -20,6 +20,7 @@
 #include "force.h"
 #include "log.h"
 #include "sockets.h"
+#include "trial.h"
 
 /* Zero one element of a per-CPU array. */
 static int clear_counters(int map, __u32 index, size_t value_size)
@@ -78,8 +79,8 @@ static void convert_bucket(struct hq_bucket *bucket, const struct hq_meter *from
 }
 
 /* Classes that stay but for their rate. */
-static int convert_buckets(const struct instance *in, const struct hq_image *image,
-			   const struct in_force *old)
+static int convert_buckets(const struct instance *in, const struct in_force *old,
+			   const struct hq_class *classes)
 {
 	size_t size = HQ_MAX_CLASSES * sizeof(struct hq_bucket);
 	struct hq_bucket *buckets;
@@ -92,7 +93,7 @@ static int convert_buckets(const struct instance *in, const struct hq_image *ima
 		return log_error(-errno, "cannot carry the buckets over");
 	for (id = 0; id < HQ_MAX_CLASSES; id++) {
 		const struct hq_meter *from = &old->classes[id].egress;
-		const struct hq_meter *to = &image->classes[id].egress;
+		const struct hq_meter *to = &classes[id].egress;
 
 		if (from->rate && to->rate && from->rate != to->rate)
 			convert_bucket(&buckets[id], from, to);
@@ -120,15 +121,35 @@ static int clear_new_rules(const struct instance *in, const struct hq_image *ima
 	return err;
 }
 
-int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
-	       struct tables *tables, __u32 *generation)
+/* The next generation: of the slot that is not in force. After 2^31 of them they begin again. */
+static __u32 generation_after(const struct hq_active *active)
 {
-	/* After 2^32 policies generation 0 still means none. */
-	struct hq_active next = {.generation = *generation + 1 ? *generation + 1 : 2};
-	__u32 zero = 0;
-	int err;
+	__u32 next = active->newest > active->generation ? active->newest : active->generation;
 
-	s->image->header.generation = next.generation;
+	do {
+		next = (next + 1) & 0x7fffffff;
+	} while (!next || (next & 1) == (active->generation & 1));
+	return next;
+}
+
+static int set_active(const struct instance *in, const struct hq_active *active)
+{
+	__u32 zero = 0;
+
+	if (bpf_map_update_elem(in->map[MAP_ACTIVE], &zero, active, BPF_ANY))
+		return log_error(-errno, "cannot put the policy in force");
+	return 0;
+}
+
+int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
+	       struct trial *trial, struct tables *tables, __u32 *generation)
+{
+	struct hq_active active = {};
+	int err = instance_active(in, &active);
+
+	if (err)
+		return log_error(err, "cannot read the generation in force");
+	active.newest = s->image->header.generation = generation_after(&active);
 	err = clear_new_classes(in, s->image, old);
 	if (!err)
 		err = clear_new_rules(in, s->image, old);
@@ -137,17 +158,37 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 	err = tables_create(tables, in->map[MAP_ACTIVE], s->image, s->text, s->length);
 	if (err)
 		return err;
-	err = tables_publish(in, tables, next.generation & 1);
+	err = trial_end(in);
+	/* One that was killed may not have waited for those who read the slot. */
+	if (!err && active.generation && !tables_pinned(in))
+		err = tables_grace(in);
 	if (!err)
-		err = convert_buckets(in, s->image, old);
-	if (!err && bpf_map_update_elem(in->map[MAP_ACTIVE], &zero, &next, BPF_ANY))
-		err = log_error(-errno, "cannot put the policy in force");
+		err = tables_publish(in, tables, active.newest & 1);
+	if (!err && trial)
+		err = trial_begin(in, trial, active.newest, active.generation);
+	if (!err)
+		err = convert_buckets(in, old, s->image->classes);
+	active.generation = active.newest;
+	if (!err)
+		err = set_active(in, &active);
 	if (err) {
 		tables_close(tables);
 		return err;
 	}
-	*generation = next.generation;
+	*generation = active.generation;
 	return 0;
+}
+
+int force_back(const struct instance *in, const struct in_force *from, const struct in_force *to)
+{
+	struct hq_active active = {};
+	int err = instance_active(in, &active);
+
+	if (err)
+		return log_error(err, "cannot read the generation in force");
+	active.generation = to->generation;
+	err = convert_buckets(in, from, to->classes);
+	return err ? err : set_active(in, &active);
 }
 
 /* Links held open while their pins go: closing the last reference detaches at once. */

@@ -7,14 +7,27 @@
 
 #include "instance.h"
 #include "source.h"
+#include "trial.h"
+
+/* The policy that leaves everything alone. */
+#define EMPTY_POLICY "hostqos: 1\n"
 
 /*
  * Fill the slot that is not in force, clear what new class and rule ids count
- * with, flip. *generation is that of the policy that was in force, and becomes
- * the new one. Until this returns 0 the old policy is in force.
+ * with, flip; a trial that is on is over then. *generation is that of the
+ * policy that was in force, and becomes the new one. With `trial` (else NULL)
+ * the new one is on trial. Until this returns 0 the
+ * old policy is in force.
  */
 int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
-	       struct tables *tables, __u32 *generation);
+	       struct trial *trial, struct tables *tables, __u32 *generation);
+
+/* Flip back to the policy in the other slot. */
+int force_back(const struct instance *in, const struct in_force *from, const struct in_force *to);
+
+/* As `detach` does, under the lock: own marks to live sockets, then everything goes. */
+struct adoption;
+int detach_all(struct instance *in, struct adoption *adoption);
 
 /* Remove every link, filter, cgroup, map and directory of the installation. */
 int force_remove(struct instance *in);

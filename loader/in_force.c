@@ -15,15 +15,6 @@
 #include "log.h"
 #include "tables.h"
 
-static int open_slot(const struct instance *in, enum table table, __u32 slot)
-{
-	__u32 id;
-
-	if (bpf_map_lookup_elem(in->outer[table], &slot, &id))
-		return -errno;
-	return bpf_map_get_fd_by_id(id);
-}
-
 /* All elements of an array. */
 static int read_array(int fd, void *values, size_t value_size, __u32 n)
 {
@@ -78,30 +69,63 @@ static int read_tables(const struct tables *t, struct in_force *f)
 	return err ? err : read_text(t->fd[TABLE_TEXT], f);
 }
 
-/* The tables that the programs look at now. -EAGAIN: the policy was replaced meanwhile. */
-static int open_in_force(const struct instance *in, struct tables *t, __u32 *generation)
+static int open_tables(const struct instance *in, __u32 generation, struct tables *t)
 {
 	static const enum table needed[] = {TABLE_HEADER, TABLE_RULES, TABLE_CLASSES, TABLE_TEXT};
-	__u32 again;
 	size_t i;
-	int err;
+	int err = 0;
 
 	memset(t->fd, -1, sizeof(t->fd));
-	err = instance_generation(in, generation);
-	if (err || !*generation)
-		return err;
 	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
 		enum table n = needed[i];
 
-		t->fd[n] = open_slot(in, n, *generation & 1);
+		t->fd[n] = table_in_slot(in, n, generation & 1);
 		if (t->fd[n] < 0)
-			err = -errno;
+			err = t->fd[n];
 	}
+	return err;
+}
+
+/* The tables that the programs look at now. -EAGAIN: the policy was replaced meanwhile. */
+static int open_in_force(const struct instance *in, struct tables *t, __u32 *generation)
+{
+	__u32 again;
+	int err = instance_generation(in, generation);
+
+	if (err || !*generation)
+		return err;
+	err = open_tables(in, *generation, t);
 	if (!instance_generation(in, &again) && again != *generation)
 		err = -EAGAIN;
 	if (err)
 		tables_close(t);
 	return err;
+}
+
+/* Closes the tables. */
+static int take_in(struct tables *t, struct in_force *read, struct in_force *f)
+{
+	int err = read_tables(t, read);
+
+	tables_close(t);
+	if (err) {
+		in_force_free(read);
+		return log_error(err, "cannot read the policy in force from the kernel");
+	}
+	*f = *read;
+	return 0;
+}
+
+int in_force_read_of(const struct instance *in, __u32 generation, struct in_force *f)
+{
+	struct in_force read = {.generation = generation};
+	struct tables t;
+	int err = open_tables(in, generation, &t);
+
+	if (!err)
+		return take_in(&t, &read, f);
+	tables_close(&t);
+	return log_error(err, "cannot open the tables of generation %u", generation);
 }
 
 int in_force_read(const struct instance *in, struct in_force *f)
@@ -113,14 +137,10 @@ int in_force_read(const struct instance *in, struct in_force *f)
 	do {
 		err = open_in_force(in, &t, &read.generation);
 	} while (err == -EAGAIN);
-	if (!err && read.generation) {
-		err = read_tables(&t, &read);
-		tables_close(&t);
-	}
-	if (err) {
-		in_force_free(&read);
+	if (err)
 		return log_error(err, "cannot read the policy in force from the kernel");
-	}
+	if (read.generation)
+		return take_in(&t, &read, f);
 	*f = read;
 	return 0;
 }

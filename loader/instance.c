@@ -163,15 +163,21 @@ int instance_open(struct instance *in)
 	return missing ? -ENOENT : 0;
 }
 
+int instance_active(const struct instance *in, struct hq_active *active)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(in->map[MAP_ACTIVE], &zero, active) ? -errno : 0;
+}
+
 int instance_generation(const struct instance *in, __u32 *generation)
 {
 	struct hq_active active;
-	__u32 zero = 0;
+	int err = instance_active(in, &active);
 
-	if (bpf_map_lookup_elem(in->map[MAP_ACTIVE], &zero, &active))
-		return -errno;
-	*generation = active.generation;
-	return 0;
+	if (!err)
+		*generation = active.generation;
+	return err;
 }
 
 int instance_install(const struct instance *in, struct hq_install *install)

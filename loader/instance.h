@@ -80,6 +80,7 @@ int instance_remove(struct instance *in);
 int remove_directory(const char *dir);
 
 /* The one element of `active` and of `install`. 0 or -errno. */
+int instance_active(const struct instance *in, struct hq_active *active);
 int instance_generation(const struct instance *in, __u32 *generation);
 int instance_install(const struct instance *in, struct hq_install *install);
 

@@ -30,6 +30,14 @@ static const struct verb {
 	 "The first time it loads and attaches, later it replaces: no packet and no socket\n"
 	 "sees half of two policies. Prints what changed. FILE may be - for standard input.\n\n"
 	 "Example: hostqos apply policy.yaml\n"},
+	{"try", "FILE [--for TIME]", 1, 1, cmd_try, "apply a policy, and go back unless it is kept",
+	 "After TIME (60s, 5m, 1h; default 60s) the former policy is in force again, or all is\n"
+	 "detached where none was, unless `hostqos keep` came before, whatever becomes of this\n"
+	 "command, its terminal and its connection. `apply` ends a trial too.\n\n"
+	 "Example: hostqos try policy.yaml --for 5m\n"},
+	{"keep", "", 0, 0, cmd_keep, "keep the policy that is on trial",
+	 "An error where none is.\n\n"
+	 "Example: hostqos keep\n"},
 	{"diff", "FILE", 1, 1, cmd_diff, "what apply would change",
 	 "Exits with 0 either way; under -j, `changed` tells.\n\n"
 	 "Example: hostqos diff policy.yaml\n"},
@@ -148,6 +156,7 @@ static int dispatch(const struct verb *verb, const struct options *options, int 
 /* Options of one verb or another; those of a flow are OPTION_FLOW + enum policy_key. */
 enum {
 	OPTION_CLASS = 256,
+	OPTION_FOR,
 	OPTION_POLICY,
 	OPTION_PID,
 	OPTION_LIVE,
@@ -160,6 +169,7 @@ static const struct option long_options[] = {
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{"class", required_argument, NULL, OPTION_CLASS},
+	{"for", required_argument, NULL, OPTION_FOR},
 	{"policy", required_argument, NULL, OPTION_POLICY},
 	{"pid", required_argument, NULL, OPTION_PID},
 	{"live", no_argument, NULL, OPTION_LIVE},
@@ -189,6 +199,9 @@ static void take_option(struct options *options, int option, const char *argumen
 	case OPTION_CLASS:
 		options->class = argument;
 		break;
+	case OPTION_FOR:
+		options->duration = argument;
+		break;
 	case OPTION_POLICY:
 		options->policy = argument;
 		break;
@@ -212,6 +225,7 @@ static const struct {
 	 "cgroup exe user group family protocol type direction local remote local-port "
 	 "remote-port inbound-dscp origin policy pid live"},
 	{cmd_run, "class"},
+	{cmd_try, "for"},
 };
 
 static bool has_word(const char *words, const char *word)

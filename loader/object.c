@@ -41,16 +41,45 @@ static int set_pin_paths(struct hostqos_bpf *skel, const struct instance *in)
 	return 0;
 }
 
-/* `explain` alone is loaded to ask it, and never with the others. */
-static void choose_programs(struct hostqos_bpf *skel, bool explain)
-{
-	struct bpf_program *program;
+/* What is not a hook; all else is one, or a map that all use. */
+static const struct {
+	const char *name;
+	enum object_part part;
+} others[] = {
+	{"explain", OBJECT_EXPLAIN},
+	{"trial_start", OBJECT_TRIAL},
+	{"trial", OBJECT_TRIAL},
+	{"trial_timer", OBJECT_TRIAL},
+};
 
-	bpf_object__for_each_program(program, skel->obj)
-		bpf_program__set_autoload(program, (program == skel->progs.explain) == explain);
+static enum object_part part_of(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (!strcmp(others[i].name, name))
+			return others[i].part;
+	return OBJECT_HOOKS;
 }
 
-static int load(struct hostqos_bpf **out, const struct instance *in, __u16 mark, bool explain)
+static void choose_part(struct hostqos_bpf *skel, enum object_part part)
+{
+	struct bpf_program *program;
+	struct bpf_map *map;
+
+	bpf_object__for_each_program(program, skel->obj)
+		bpf_program__set_autoload(program, part_of(bpf_program__name(program)) == part);
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		enum object_part its = part_of(bpf_map__name(map));
+
+		if (its != OBJECT_HOOKS)
+			bpf_map__set_autocreate(map, its == part);
+	}
+}
+
+int object_load(struct hostqos_bpf **out, const struct instance *in, enum object_part part,
+		__u16 mark)
 {
 	struct hostqos_bpf *skel = hostqos_bpf__open();
 	int err;
@@ -58,7 +87,7 @@ static int load(struct hostqos_bpf **out, const struct instance *in, __u16 mark,
 	if (!skel)
 		return log_error(-errno, "cannot open the BPF object");
 	skel->rodata->metered_mark = mark;
-	choose_programs(skel, explain);
+	choose_part(skel, part);
 	err = set_pin_paths(skel, in);
 	if (!err)
 		err = hostqos_bpf__load(skel);
@@ -69,16 +98,6 @@ static int load(struct hostqos_bpf **out, const struct instance *in, __u16 mark,
 	}
 	*out = skel;
 	return 0;
-}
-
-int object_load(struct hostqos_bpf **skel, const struct instance *in, __u16 mark)
-{
-	return load(skel, in, mark, false);
-}
-
-int object_load_explain(struct hostqos_bpf **skel, const struct instance *in)
-{
-	return load(skel, in, 0, true);
 }
 
 int object_ask(struct hostqos_bpf *skel, struct hq_question *question)

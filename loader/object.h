@@ -13,17 +13,20 @@ struct bpf_object;
 /* SHA-256 of the object, hexadecimal: tells one build from another. */
 void object_hash(char hex[72]);
 
+/* Programs and maps that are loaded together. */
+enum object_part { OBJECT_HOOKS, OBJECT_EXPLAIN, OBJECT_TRIAL };
+
 /*
- * Load all programs, with the instance's pinned maps where they exist; other
- * maps are made and pinned. `mark` is the skb->tc_index of packets that this
- * installation has metered. 0 or -errno, reported; nothing stays pinned then.
+ * Load the programs of one part, with the instance's pinned maps where they
+ * exist; its other maps are made and pinned. `mark` is the skb->tc_index of
+ * packets that this installation has metered. 0 or -errno, reported; nothing
+ * stays pinned then.
  */
-int object_load(struct hostqos_bpf **skel, const struct instance *in, __u16 mark);
+int object_load(struct hostqos_bpf **skel, const struct instance *in, enum object_part part,
+		__u16 mark);
 
-/* Load the program `explain` alone, with the instance's maps; and ask it. 0 or -errno, reported. */
-int object_load_explain(struct hostqos_bpf **skel, const struct instance *in);
+/* Ask the program `explain`, once its part is loaded. 0 or -errno, reported. */
 int object_ask(struct hostqos_bpf *skel, struct hq_question *question);
-
 void object_unload(struct hostqos_bpf *skel);
 struct bpf_object *object_of(struct hostqos_bpf *skel);
 

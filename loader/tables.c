@@ -324,12 +324,32 @@ int tables_publish(const struct instance *in, const struct tables *t, __u32 slot
 	return err;
 }
 
-/* The same wait, for itself. */
-int tables_grace(const struct instance *in, const struct tables *t, __u32 slot)
+int table_in_slot(const struct instance *in, enum table table, __u32 slot)
 {
-	return bpf_map_update_elem(in->outer[TABLE_HEADER], &slot, &t->fd[TABLE_HEADER], BPF_ANY)
-		       ? -errno
-		       : 0;
+	__u32 id;
+	int fd;
+
+	if (bpf_map_lookup_elem(in->outer[table], &slot, &id))
+		return -errno;
+	fd = bpf_map_get_fd_by_id(id);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The same wait, for itself: what is in a slot is put there again. */
+int tables_grace(const struct instance *in)
+{
+	__u32 slot, generation;
+	int fd, err = instance_generation(in, &generation);
+
+	if (err)
+		return err;
+	slot = generation & 1;
+	fd = table_in_slot(in, TABLE_HEADER, slot);
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(in->outer[TABLE_HEADER], &slot, &fd, BPF_ANY) ? -errno : 0;
+	close(fd);
+	return err;
 }
 
 int tables_pin(const struct instance *in, const struct tables *t)
@@ -339,4 +359,25 @@ int tables_pin(const struct instance *in, const struct tables *t)
 	for (i = 0; i < NTABLES && !err; i++)
 		err = pin_replace(t->fd[i], in->maps, shapes[i].name);
 	return err;
+}
+
+bool tables_pinned(const struct instance *in)
+{
+	struct bpf_map_info info = {};
+	__u32 length = sizeof(info), slot, generation, id = 0;
+	char path[PATH_MAX];
+	int fd;
+
+	if (instance_generation(in, &generation) ||
+	    map_pin_path(path, in, shapes[TABLE_HEADER].name))
+		return false;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return false;
+	slot = generation & 1;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) ||
+	    bpf_map_lookup_elem(in->outer[TABLE_HEADER], &slot, &id))
+		info.id = id = 0;
+	close(fd);
+	return id && id == info.id;
 }

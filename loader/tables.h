@@ -6,6 +6,7 @@
 #ifndef HOSTQOS_LOADER_TABLES_H
 #define HOSTQOS_LOADER_TABLES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <hostqos/image.h>
@@ -45,7 +46,13 @@ void tables_close(struct tables *t);
 int tables_publish(const struct instance *in, const struct tables *t, __u32 slot);
 
 /* Wait until no program that began before this call still runs. */
-int tables_grace(const struct instance *in, const struct tables *t, __u32 slot);
+int tables_grace(const struct instance *in);
+
+/* Descriptor of the table that is in a slot, or -errno. */
+int table_in_slot(const struct instance *in, enum table table, __u32 slot);
+
+/* Are those in force pinned too? Else the command that flipped to them got no further. */
+bool tables_pinned(const struct instance *in);
 
 /* Pin them under their own names for bpftool, over those of the last generation. */
 int tables_pin(const struct instance *in, const struct tables *t);
@@ -61,6 +68,9 @@ struct in_force {
 
 /* 0 or -errno, reported. With no policy in force: generation 0 and no arrays. */
 int in_force_read(const struct instance *in, struct in_force *f);
+
+/* The same of a generation whose slot nobody refills meanwhile: under the lock. */
+int in_force_read_of(const struct instance *in, __u32 generation, struct in_force *f);
 void in_force_free(struct in_force *f);
 
 /*

@@ -15,6 +15,7 @@ enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 struct options {
 	const char *instance;
 	const char *class;	       /* of `run` */
+	const char *duration;	       /* of `try`; NULL: as it is usual */
 	const char *flow[POLICY_KEYS]; /* of `explain`: the flow in words */
 	const char *policy;	       /* of `explain`: a file instead of what is in force */
 	const char *pid;
@@ -28,9 +29,11 @@ int cmd_check(const struct options *options, int argc, char **argv);
 int cmd_detach(const struct options *options, int argc, char **argv);
 int cmd_diff(const struct options *options, int argc, char **argv);
 int cmd_explain(const struct options *options, int argc, char **argv);
+int cmd_keep(const struct options *options, int argc, char **argv);
 int cmd_run(const struct options *options, int argc, char **argv);
 int cmd_show(const struct options *options, int argc, char **argv);
 int cmd_status(const struct options *options, int argc, char **argv);
 int cmd_watch(const struct options *options, int argc, char **argv);
+int cmd_try(const struct options *options, int argc, char **argv);
 
 #endif

@@ -383,7 +383,7 @@ enum hq_fault {
 /* `active`: the one word that puts a policy in force. */
 struct hq_active {
 	__u32 generation;
-	__u32 pad;
+	__u32 newest; /* the highest that ever was: a trial goes back to a lower one */
 };
 
 #define HQ_CHECK_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)

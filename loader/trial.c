@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_ether.h>
+
+#include "force.h"
+#include "links.h"
+#include "log.h"
+#include "object.h"
+#include "output.h"
+#include "trial.h"
+
+#define TRIAL "trial"
+
+/* So long has a process time to go back as it should be done, with all that follows. */
+#define FALLBACK_NS 2000000000ULL
+
+static __u64 boottime_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+bool trial_ran_out(const struct hq_trial *t)
+{
+	return boottime_ns() >= t->deadline;
+}
+
+/* Descriptor of the map, or -errno. */
+static int open_trial(const struct instance *in)
+{
+	char path[PATH_MAX];
+	int fd = map_pin_path(path, in, TRIAL) ? -1 : bpf_obj_get(path);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int write_trial(int fd, const struct hq_trial *t)
+{
+	__u32 zero = 0;
+
+	return bpf_map_update_elem(fd, &zero, t, BPF_ANY) ? -errno : 0;
+}
+
+static int read_trial(int fd, struct hq_trial *t)
+{
+	__u32 zero = 0;
+
+	if (bpf_map_lookup_elem(fd, &zero, t))
+		return -errno;
+	return t->back ? 0 : -ENOENT;
+}
+
+int trial_read(const struct instance *in, struct hq_trial *t)
+{
+	int fd = open_trial(in), err;
+
+	if (fd < 0)
+		return fd;
+	err = read_trial(fd, t);
+	close(fd);
+	return err;
+}
+
+/* A map goes with its last user, and its timer with it. */
+static int unpin(const struct instance *in)
+{
+	static const char *const maps[] = {TRIAL, TRIAL "_timer"};
+	char path[PATH_MAX];
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < sizeof(maps) / sizeof(maps[0]) && !err; i++) {
+		err = map_pin_path(path, in, maps[i]);
+		if (!err && unlink(path) && errno != ENOENT)
+			err = log_error(-errno, "cannot remove %s", path);
+	}
+	return err;
+}
+
+static int start_timer(struct bpf_object *object)
+{
+	char packet[ETH_ZLEN] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet));
+	int program = object_program(object, "trial_start");
+
+	if (program < 0)
+		return program;
+	if (bpf_prog_test_run_opts(program, &opts))
+		return log_error(-errno, "cannot run the program 'trial_start'");
+	return opts.retval ? log_error((int)opts.retval, "cannot start the kernel's timer") : 0;
+}
+
+int trial_begin(const struct instance *in, struct trial *trial, __u32 generation, __u32 back)
+{
+	struct hostqos_bpf *skel;
+	/* One that was killed may have left its maps. */
+	int err = unpin(in);
+
+	if (!err)
+		err = object_load(&skel, in, OBJECT_TRIAL, 0);
+	if (err)
+		return err;
+	trial->record.generation = generation;
+	trial->record.back = back;
+	trial->record.deadline = boottime_ns() + trial->duration;
+	trial->record.fallback = trial->record.deadline + FALLBACK_NS;
+	err = write_trial(bpf_object__find_map_fd_by_name(object_of(skel), TRIAL), &trial->record);
+	if (err)
+		log_error(err, "cannot write the map '" TRIAL "'");
+	else
+		err = start_timer(object_of(skel));
+	object_unload(skel);
+	if (err)
+		unpin(in);
+	return err;
+}
+
+int trial_set_waiter(const struct instance *in, pid_t pid)
+{
+	struct hq_trial t;
+	int fd = open_trial(in), err = fd < 0 ? fd : read_trial(fd, &t);
+
+	t.pid = pid;
+	if (!err)
+		err = write_trial(fd, &t);
+	if (fd >= 0)
+		close(fd);
+	return err ? log_error(err, "cannot write the map '" TRIAL "'") : 0;
+}
+
+/* The timer finds nothing to do from now on, and has done what it had begun. */
+static int disarm(const struct instance *in, int fd, const struct hq_trial *t, __u32 *generation)
+{
+	struct hq_trial over = *t;
+	int err;
+
+	over.back = 0;
+	err = write_trial(fd, &over);
+	if (!err)
+		err = tables_grace(in);
+	if (!err)
+		err = instance_generation(in, generation);
+	return err ? log_error(err, "cannot end the trial") : 0;
+}
+
+int trial_end(const struct instance *in)
+{
+	__u32 generation;
+	struct hq_trial t;
+	int fd = open_trial(in), err;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : log_error(fd, "cannot open the map '" TRIAL "'");
+	err = read_trial(fd, &t);
+	if (!err)
+		err = disarm(in, fd, &t, &generation);
+	if (!err && generation != t.generation) {
+		write_trial(fd, &t);
+		log_error(0, "the trial has just run out, and the former policy is back; try "
+			     "again");
+		err = -EAGAIN;
+	}
+	close(fd);
+	return err && err != -ENOENT ? err : unpin(in);
+}
+
+static int flip_back(const struct instance *in, const struct hq_trial *t)
+{
+	struct in_force tried = {}, former = {};
+	int err = in_force_read(in, &tried);
+
+	if (!err && tried.generation == t->generation) {
+		err = in_force_read_of(in, t->back, &former);
+		if (!err)
+			err = force_back(in, &tried, &former);
+	}
+	in_force_free(&tried);
+	in_force_free(&former);
+	return err;
+}
+
+int trial_go_back(const struct instance *in)
+{
+	struct hq_trial t;
+	int err = trial_read(in, &t);
+
+	if (!err)
+		err = flip_back(in, &t);
+	if (!err)
+		err = tables_grace(in);
+	return err ? log_error(err, "cannot go back to the former policy") : unpin(in);
+}
+
+int trial_settle(const struct instance *in)
+{
+	struct hq_trial t;
+
+	return !trial_read(in, &t) && trial_ran_out(&t) ? trial_go_back(in) : 0;
+}
+
+/* What comes back, as it was applied; NULL where that is nothing. To be freed. */
+static char *former_file(const struct instance *in, const struct hq_trial *t)
+{
+	struct in_force former = {};
+	char *file = NULL;
+
+	if (!t->detaches && !in_force_read_of(in, t->back, &former))
+		file = strdup(former.header.file);
+	in_force_free(&former);
+	return file;
+}
+
+struct json_object *trial_json(const struct instance *in, const struct hq_trial *t)
+{
+	struct json_object *o = json_object_new_object();
+	__s64 left = (__s64)(t->deadline - boottime_ns());
+	char *back = former_file(in, t);
+
+	json_add_count(o, "until", time(NULL) + left / 1000000000);
+	json_add_count(o, "seconds_left", left > 0 ? left / 1000000000 : 0);
+	json_add_bool(o, "ran_out", left <= 0);
+	json_add_string(o, "back", back);
+	json_add(o, "pid", t->pid ? json_object_new_int64(t->pid) : NULL);
+	free(back);
+	return o;
+}
+
+void trial_print(struct json_object *trial)
+{
+	time_t until = json_object_get_int64(json_object_object_get(trial, "until"));
+	const char *back = json_object_get_string(json_object_object_get(trial, "back"));
+	bool ran_out = json_object_get_boolean(json_object_object_get(trial, "ran_out"));
+	char clock[32];
+
+	strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&until));
+	if (!ran_out && back)
+		printf("on trial until %s, then back to %s; `hostqos keep` keeps it\n", clock,
+		       back);
+	else if (!ran_out)
+		printf("on trial until %s, then detached; `hostqos keep` keeps it\n", clock);
+	else if (back)
+		printf("the trial ran out at %s and %s is back, but live sockets may have marks of "
+		       "what was tried; apply again\n",
+		       clock, back);
+	else
+		printf("the trial ran out at %s and all packets are left alone; detach\n", clock);
+}
