@@ -10,27 +10,68 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
+#include <hostqos/image.h>
 
 #include "adopt.h"
 #include "log.h"
+#include "output.h"
 #include "sockets.h"
 
-static void tell_refused(struct adoption *result, const struct hq_socket *s, int err)
+/* One pass over the sockets that live. */
+struct pass {
+	struct adoption *result;
+	const struct instance *in;
+	const struct in_force *old;
+	const struct hq_image *image;
+	const struct sockets *held; /* by processes */
+};
+
+static int by_cookie(const void *a, const void *b)
 {
+	__u64 ca = ((const struct hq_socket *)a)->cookie;
+	__u64 cb = ((const struct hq_socket *)b)->cookie;
+
+	return ca < cb ? -1 : ca > cb;
+}
+
+static const struct hq_socket *find_socket(const struct sockets *all, const struct hq_socket *s)
+{
+	return all->count ? bsearch(s, all->list, all->count, sizeof(*s), by_cookie) : NULL;
+}
+
+/* The socket and one of its holders; the caller adds what there is to say of it. */
+static struct json_object *socket_json(const struct pass *pass, const struct hq_socket *s)
+{
+	const struct hq_socket *held = find_socket(pass->held, s);
 	struct json_object *o = json_object_new_object();
 	char text[ENDPOINT];
 
-	json_object_object_add(o, "protocol",
-			       json_object_new_string(protocol_text(s->flow.protocol)));
-	json_object_object_add(
-		o, "local", json_object_new_string(endpoint_text(text, s->local, s->local_port)));
-	json_object_object_add(
-		o, "remote",
-		json_object_new_string(endpoint_text(text, s->remote, s->remote_port)));
-	json_object_object_add(o, "pid", json_object_new_int64(s->pid));
-	json_object_object_add(o, "error", json_object_new_string(strerror(-err)));
-	json_object_array_add(result->refused, o);
+	json_add_string(o, "protocol", protocol_text(s->flow.protocol));
+	json_add_string(o, "local", endpoint_text(text, s->local, s->local_port));
+	json_add_string(o, "remote", endpoint_text(text, s->remote, s->remote_port));
+	json_add_count(o, "pid", held ? held->pid : 0);
+	return o;
+}
+
+static void tell_refused(const struct pass *pass, const struct hq_socket *s, int err)
+{
+	struct json_object *o = socket_json(pass, s);
+
+	json_add_string(o, "error", strerror(-err));
+	json_object_array_add(pass->result->refused, o);
+}
+
+static const char *rule_name(const struct pass *pass, __u16 rule)
+{
+	return rule < pass->image->header.rules ? pass->image->rules[rule].name : NULL;
+}
+
+static void tell_kept(const struct pass *pass, const struct hq_socket *s)
+{
+	struct json_object *o = socket_json(pass, s);
+
+	json_add_string(o, "rule", rule_name(pass, s->flow.decision.rule));
+	json_object_array_add(pass->result->kept, o);
 }
 
 /* Is this the first record of its socket? They are sorted by cookie. */
@@ -44,34 +85,70 @@ static bool is_refused(const struct hq_decision *decision)
 	return decision->refuse && !decision->provisional;
 }
 
-static int by_cookie(const void *a, const void *b)
-{
-	__u64 ca = ((const struct hq_socket *)a)->cookie;
-	__u64 cb = ((const struct hq_socket *)b)->cookie;
-
-	return ca < cb ? -1 : ca > cb;
-}
-
 /* The socket's class before the flip. One that no policy had classified had none. */
 static __u16 class_before(const struct adoption *result, const struct hq_socket *s)
 {
-	const struct hq_socket *known =
-		result->before.count ? bsearch(s, result->before.list, result->before.count,
-					       sizeof(*s), by_cookie)
-				     : NULL;
+	const struct hq_socket *known = find_socket(&result->before, s);
 	const struct hq_decision *before = known ? &known->flow.decision : &s->before;
 
 	return before->generation ? before->class : HQ_CLASS_DEFAULT;
 }
 
-static void tell(struct adoption *result, const struct hq_socket *s)
+static int tell_moved(struct adoption *result, __u16 from, const struct hq_decision *now)
+{
+	struct move *m = result->list, *end = m + result->move_count;
+
+	result->moved++;
+	while (m < end && (m->from != from || m->to != now->class || m->rule != now->rule))
+		m++;
+	if (m == end) {
+		m = realloc(result->list, (result->move_count + 1) * sizeof(*m));
+		if (!m)
+			return -ENOMEM;
+		result->list = m;
+		m += result->move_count++;
+		*m = (struct move){.from = from, .to = now->class, .rule = now->rule};
+	}
+	m->sockets++;
+	return 0;
+}
+
+static int tell(const struct pass *pass, const struct hq_socket *s)
 {
 	const struct hq_decision *now = &s->flow.decision;
+	__u16 before = class_before(pass->result, s);
 
 	if (is_refused(now))
-		result->kept++;
-	else if (now->class != class_before(result, s))
-		result->moved++;
+		tell_kept(pass, s);
+	else if (now->class != before)
+		return tell_moved(pass->result, before, now);
+	return 0;
+}
+
+/* Ids stay with their classes, and a new class has one that the old policy did not use. */
+static const char *class_name(const struct pass *pass, __u16 id)
+{
+	if (pass->image->classes[id].defined)
+		return pass->image->classes[id].name;
+	return pass->old->generation && pass->old->classes[id].defined ? pass->old->classes[id].name
+								       : NULL;
+}
+
+static struct json_object *moves_json(const struct pass *pass)
+{
+	struct json_object *all = json_object_new_array(), *o;
+	const struct adoption *result = pass->result;
+	size_t i;
+
+	for (i = 0; i < result->move_count; i++) {
+		o = json_object_new_object();
+		json_add_string(o, "from", class_name(pass, result->list[i].from));
+		json_add_string(o, "to", class_name(pass, result->list[i].to));
+		json_add_string(o, "rule", rule_name(pass, result->list[i].rule));
+		json_add_count(o, "sockets", result->list[i].sockets);
+		json_object_array_add(all, o);
+	}
+	return all;
 }
 
 /* The iterator over TCP sockets sees it: it is not merely bound. */
@@ -84,57 +161,57 @@ static bool is_hashed_tcp(const struct hq_socket *s)
  * Sockets that iter/tcp does not see: classified by process_sockets, marked here.
  * What a rule would refuse now lives on in the class default.
  */
-static void mark_held(struct adoption *result, const struct instance *in,
-		      const struct hq_class *classes, const struct sockets *held)
+static int mark_held(const struct pass *pass)
 {
+	const struct sockets *held = pass->held;
+	int err = 0, refused;
 	size_t i;
-	int err;
 
-	for (i = 0; i < held->count; i++) {
+	for (i = 0; i < held->count && !err; i++) {
 		const struct hq_socket *s = &held->list[i];
 
 		if (is_hashed_tcp(s) || !first_of_socket(held, i))
 			continue;
-		tell(result, s);
-		err = socket_mark(in, s, &classes[s->flow.decision.class]);
-		if (err)
-			tell_refused(result, s, err);
+		err = tell(pass, s);
+		refused = socket_mark(pass->in, s, &pass->image->classes[s->flow.decision.class]);
+		if (refused)
+			tell_refused(pass, s, refused);
 	}
+	return err;
 }
 
 /* TCP of this network namespace: classified and marked by the iterator. */
-static int mark_tcp(struct adoption *result, const struct instance *in)
+static int mark_tcp(const struct pass *pass)
 {
 	struct sockets tcp;
 	size_t i;
-	int err = sockets_read(&tcp, in, "tcp_sockets");
+	int err = sockets_read(&tcp, pass->in, "tcp_sockets");
 
 	if (err)
 		return err;
-	for (i = 0; i < tcp.count; i++) {
+	for (i = 0; i < tcp.count && !err; i++) {
 		if (!first_of_socket(&tcp, i))
 			continue;
-		tell(result, &tcp.list[i]);
+		err = tell(pass, &tcp.list[i]);
 		if (tcp.list[i].error)
-			tell_refused(result, &tcp.list[i], tcp.list[i].error);
+			tell_refused(pass, &tcp.list[i], tcp.list[i].error);
 	}
 	sockets_free(&tcp);
-	return 0;
+	return err;
 }
 
 /*
  * The same in the network namespace of a socket, which need not be that of the
  * process that holds it. -ENOENT if the socket is gone.
  */
-static int mark_tcp_beside(struct adoption *result, const struct instance *in,
-			   const struct hq_socket *s)
+static int mark_tcp_beside(const struct pass *pass, const struct hq_socket *s)
 {
 	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	int fd = socket_borrow(s), netns = fd < 0 ? -1 : ioctl(fd, SIOCGSKNS);
 	int err = -ENOENT;
 
 	if (own >= 0 && netns >= 0 && !setns(netns, CLONE_NEWNET)) {
-		err = mark_tcp(result, in);
+		err = mark_tcp(pass);
 		if (setns(own, CLONE_NEWNET))
 			err = log_error(-errno, "cannot return to the own network namespace");
 	}
@@ -148,9 +225,9 @@ static int mark_tcp_beside(struct adoption *result, const struct instance *in,
 }
 
 /* Each network namespace in which some process holds a TCP socket, once. */
-static int mark_tcp_elsewhere(struct adoption *result, const struct instance *in,
-			      const struct sockets *held)
+static int mark_tcp_elsewhere(const struct pass *pass)
 {
+	const struct sockets *held = pass->held;
 	__u32 own = own_netns(), *done = calloc(held->count + 1, sizeof(*done));
 	size_t i, j, n = 0;
 	int err = 0;
@@ -164,7 +241,7 @@ static int mark_tcp_elsewhere(struct adoption *result, const struct instance *in
 			;
 		if (j < n || s->netns == own || !is_hashed_tcp(s))
 			continue;
-		err = mark_tcp_beside(result, in, s);
+		err = mark_tcp_beside(pass, s);
 		if (err == -ENOENT) /* gone: another socket may lead there */
 			err = 0;
 		else
@@ -184,19 +261,24 @@ int adopt_prepare(struct adoption *result, const struct instance *in)
 	return sockets_read(&result->before, in, "flow_sockets");
 }
 
-int adopt(struct adoption *result, const struct instance *in, const struct hq_class *classes)
+int adopt(struct adoption *result, const struct instance *in, const struct in_force *old,
+	  const struct hq_image *image)
 {
 	struct sockets held;
-	int err;
+	struct pass pass = {result, in, old, image, &held};
+	int err = sockets_read(&held, in, "process_sockets");
 
-	err = sockets_read(&held, in, "process_sockets");
 	if (err)
 		return err;
+	result->kept = json_object_new_array();
 	result->refused = json_object_new_array();
-	mark_held(result, in, classes, &held);
-	err = mark_tcp(result, in);
+	err = mark_held(&pass);
 	if (!err)
-		err = mark_tcp_elsewhere(result, in, &held);
+		err = mark_tcp(&pass);
+	if (!err)
+		err = mark_tcp_elsewhere(&pass);
+	if (!err)
+		result->moves = moves_json(&pass);
 	sockets_free(&held);
 	if (err)
 		adoption_free(result);
@@ -206,6 +288,9 @@ int adopt(struct adoption *result, const struct instance *in, const struct hq_cl
 void adoption_free(struct adoption *result)
 {
 	sockets_free(&result->before);
+	free(result->list);
+	json_object_put(result->moves);
+	json_object_put(result->kept);
 	json_object_put(result->refused);
 	memset(result, 0, sizeof(*result));
 }

@@ -7,14 +7,27 @@
 #define HOSTQOS_LOADER_ADOPT_H
 
 #include "sockets.h"
+#include "tables.h"
 
 struct json_object;
+struct hq_image;
+
+/* Sockets that changed their class, by one rule. */
+struct move {
+	__u16 from, to; /* classes */
+	__u16 rule;	/* of the policy in force now; HQ_RULE_NONE: none matched */
+	size_t sockets;
+};
 
 struct adoption {
-	struct sockets before;	     /* the flip */
-	size_t moved;		     /* changed their class */
-	size_t kept;		     /* a rule would refuse them, had they not lived already */
-	struct json_object *refused; /* array: sockets that did not take their marks, and why */
+	struct sockets before; /* the flip */
+	size_t moved;	       /* sockets that changed their class */
+	struct move *list;     /* how */
+	size_t move_count;
+	struct json_object *moves; /* the same in names: [{from, to, rule, sockets}] */
+	/* Arrays of sockets: a rule would refuse them, had they not lived already, and which. */
+	struct json_object *kept;
+	struct json_object *refused; /* they did not take their marks, and why */
 };
 
 /*
@@ -24,11 +37,12 @@ struct adoption {
 int adopt_prepare(struct adoption *result, const struct instance *in);
 
 /*
- * After it, with the `classes` of the policy in force. What fails for a socket
- * is told in the result; 0, or -errno, reported, where the pass as a whole
- * could not be made.
+ * After it: `image` is in force, `old` was. What fails for a socket is told in
+ * the result; 0, or -errno, reported, where the pass as a whole could not be
+ * made.
  */
-int adopt(struct adoption *result, const struct instance *in, const struct hq_class *classes);
+int adopt(struct adoption *result, const struct instance *in, const struct in_force *old,
+	  const struct hq_image *image);
 void adoption_free(struct adoption *result);
 
 #endif

@@ -39,7 +39,7 @@ static int give_back(const struct instance *in, struct adoption *adoption)
 	if (!err)
 		err = force_flip(in, &empty, &old, NULL, &tables, &generation);
 	if (!err) {
-		err = adopt(adoption, in, empty.image->classes);
+		err = adopt(adoption, in, &old, empty.image);
 		tables_close(&tables);
 	}
 	source_free(&empty);

@@ -444,10 +444,55 @@ static void policies_alternate_under_load(void **state)
 	check_rate(&seen, SHIFTING, STEADY, 2 * STEADY);
 }
 
+/* What became of live sockets, and by which rule. */
+static void apply_tells_of_live_sockets(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct connection tcp = tcp_connection(&near, &far, FAR4, 25);
+	int udp = udp_socket(&near, FAR4), left = udp_socket(&near, FAR4);
+	struct json_object *json, *o;
+	char verb[128];
+
+	connect_to(udp, FAR4, 7000);
+	connect_to(left, FAR4, 7001);
+	apply(tb, "classes: { voice: { dscp: EF, cgroup: @/app } }\n");
+	snprintf(verb, sizeof(verb), "apply %s",
+		 policy_file(tb, "classes: { bulk: { dscp: LE } }\n"
+				 "rules:\n"
+				 "  - { name: media, match: { cgroup: @/app, remote_port: 7000 }, "
+				 "class: bulk }\n"
+				 "  - { name: no-smtp, match: { protocol: tcp, remote_port: 25 }, "
+				 "refuse: true }\n"));
+	json = hostqos_json(tb, 0, verb);
+	assert_int_equal(json_object_get_int(json_member(json, "moved")), 2);
+	o = json_find(json_member(json, "moves"), "to", "bulk");
+	assert_non_null(o);
+	assert_string_equal(json_object_get_string(json_member(o, "from")), "voice");
+	assert_string_equal(json_object_get_string(json_member(o, "rule")), "media");
+	assert_int_equal(json_object_get_int(json_member(o, "sockets")), 1);
+	o = json_find(json_member(json, "moves"), "to", "default");
+	assert_non_null(o);
+	assert_null(json_member(o, "rule"));
+	assert_int_equal(json_object_get_int(json_member(json, "kept")), 1);
+	o = json_find(json_member(json, "kept_sockets"), "remote", FAR4 ":25");
+	assert_non_null(o);
+	assert_string_equal(json_object_get_string(json_member(o, "rule")), "no-smtp");
+	assert_int_equal(json_object_get_int(json_member(o, "pid")), getpid());
+	assert_int_equal(json_object_array_length(json_member(json, "refused")), 0);
+	json_object_put(json);
+	close(udp);
+	close(left);
+	close(tcp.client);
+	close(tcp.server);
+	close(tcp.listener);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		NET_TEST(policies_alternate_under_load),
+		NET_TEST(apply_tells_of_live_sockets),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
