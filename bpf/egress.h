@@ -13,11 +13,10 @@
 #include <bpf/bpf_core_read.h>
 
 #include "datagram.h"
+#include "escape.h"
 #include "forwarded.h"
 #include "mirror.h"
 #include "syn_ack.h"
-
-#define PASS_ON TC_ACT_UNSPEC /* TCX_NEXT has the same value */
 
 /*
  * skb->tc_index of a packet that was metered already: a stacked device (VLAN,
@@ -90,7 +89,7 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 
 	if (!class || !class->defined || !count) {
 		fault(HQ_FAULT_CLASS);
-		return PASS_ON;
+		return escape(skb, HQ_ESCAPE_INTERNAL);
 	}
 	colour = colour_of(skb, p, class);
 	dscp = class->dscp;
@@ -222,10 +221,10 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 	if (err) {
 		if (err < 0 && !is_forwarded(skb))
 			fault(HQ_FAULT_PARSE);
-		return PASS_ON;
+		return escape(skb, err < 0 ? escape_reason(skb) : HQ_ESCAPE_NOT_IP);
 	}
 	if (!classify_packet(skb, &p))
-		return PASS_ON;
+		return escape(skb, escape_reason(skb));
 	if (p.decision.refuse && !p.decision.provisional) {
 		if (is_fragment(&p, 1)) /* the others go with it */
 			fragment_remember(&p, RED, HQ_KEEP);

@@ -13,6 +13,7 @@
 #define SOCK_RAW    3
 
 #define TCP_SYN_RECV	 3
+#define TCP_TIME_WAIT	 6
 #define TCP_CLOSE	 7
 #define TCP_LISTEN	 10
 #define TCP_NEW_SYN_RECV 12

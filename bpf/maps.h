@@ -138,6 +138,13 @@ struct {
 	__type(value, __u64);
 } faults MAP;
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HQ_NESCAPES);
+	__type(key, __u32);
+	__type(value, struct hq_escape_counters);
+} escapes MAP;
+
 /* The rest no program reads: the loader's own notes, kept where the links are. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

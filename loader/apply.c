@@ -229,6 +229,7 @@ static int follow(struct apply *a, const struct tables *tables)
 	a->install.abi = HQ_ABI_VERSION;
 	a->install.netns = own_netns();
 	a->install.cgroup = a->want.cgroup;
+	a->install.cgroup_level = cgroup_level(a->source.policy->attach_cgroup);
 	snprintf(a->install.cgroup_path, sizeof(a->install.cgroup_path), "%s",
 		 a->source.policy->attach_cgroup);
 	object_hash(a->install.object);

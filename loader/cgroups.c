@@ -50,6 +50,16 @@ int cgroup_id(int fd, __u64 *id)
 	return 0;
 }
 
+__u32 cgroup_level(const char *path)
+{
+	__u32 level = 0;
+
+	if (strcmp(path, "/"))
+		for (; *path; path++)
+			level += *path == '/';
+	return level;
+}
+
 int cgroup_path(const struct instance *in, __u64 id, char path[PATH_MAX])
 {
 	union kernfs_handle h = {.bytes = sizeof(h.id), .type = HANDLE_TYPE_KERNFS, .id = id};

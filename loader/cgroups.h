@@ -21,6 +21,9 @@ int cgroup_id(int fd, __u64 *id);
 /* Path from the cgroup2 mount of the cgroup with this id. 0, or -ENOENT if it is gone. */
 int cgroup_path(const struct instance *in, __u64 id, char path[PATH_MAX]);
 
+/* Depth below the cgroup2 mount of a path from there, as the policy has it. */
+__u32 cgroup_level(const char *path);
+
 /* Make the classes' cgroups with their ancestors. 0 or -errno, reported. */
 int cgroups_make(const struct instance *in, const struct policy *policy);
 

@@ -41,6 +41,16 @@ static const char *const fault_names[HQ_NFAULTS] = {
 	[HQ_FAULT_CONTENTION] = "bucket_contention",
 };
 
+static const char *const escape_names[HQ_NESCAPES] = {
+	[HQ_ESCAPE_NO_SOCKET] = "no_socket",
+	[HQ_ESCAPE_KERNEL_SOCKET] = "kernel_socket",
+	[HQ_ESCAPE_FORWARDED] = "forwarded",
+	[HQ_ESCAPE_RAW] = "raw",
+	[HQ_ESCAPE_OTHER_CGROUP] = "other_cgroup",
+	[HQ_ESCAPE_INTERNAL] = "internal_error",
+	[HQ_ESCAPE_NOT_IP] = "not_ip",
+};
+
 static struct json_object *id_json(__u32 id)
 {
 	return id ? json_object_new_int64(id) : NULL;
@@ -171,6 +181,23 @@ static struct json_object *faults_json(const struct status *s)
 	return o;
 }
 
+static struct json_object *escapes_json(const struct status *s)
+{
+	struct json_object *all = json_object_new_object(), *o;
+	struct hq_escape_counters n;
+	__u32 i;
+
+	for (i = 0; i < HQ_NESCAPES; i++) {
+		if (counters_read(s->in.map[MAP_ESCAPES], i, &n, sizeof(n)))
+			continue;
+		o = json_object_new_object();
+		json_add_count(o, "packets", n.packets);
+		json_add_count(o, "bytes", n.bytes);
+		json_add(all, escape_names[i], o);
+	}
+	return all;
+}
+
 static struct json_object *features_json(const struct status *s)
 {
 	struct json_object *o = json_object_new_object();
@@ -199,6 +226,7 @@ static void print_json(const struct status *s, const char *instance)
 		json_add_string(o, "cgroup", s->install.cgroup_path);
 		json_add(o, "features", features_json(s));
 		json_add(o, "faults", faults_json(s));
+		json_add(o, "escapes", escapes_json(s));
 		json_add(o, "trial", json_object_get(s->trial));
 	}
 	json_add(o, "attached", json_object_get(s->attached));
@@ -236,6 +264,18 @@ static void print_faults(const struct status *s)
 			       (unsigned long long)n);
 }
 
+static void print_escapes(const struct status *s)
+{
+	struct hq_escape_counters n;
+	__u32 i;
+
+	for (i = 0; i < HQ_NESCAPES; i++)
+		if (!counters_read(s->in.map[MAP_ESCAPES], i, &n, sizeof(n)) && n.packets)
+			printf("outside:    %s, %llu bytes in %llu packet%s\n", escape_names[i],
+			       (unsigned long long)n.bytes, (unsigned long long)n.packets,
+			       plural(n.packets));
+}
+
 static void print_text(const struct status *s, const char *instance)
 {
 	if (!s->f.generation) {
@@ -252,6 +292,7 @@ static void print_text(const struct status *s, const char *instance)
 		trial_print(s->trial);
 	}
 	print_faults(s);
+	print_escapes(s);
 	putchar('\n');
 	print_attached(s);
 }

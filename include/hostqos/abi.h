@@ -342,7 +342,7 @@ struct hq_install {
 	char cgroup_path[256]; /* from the cgroup2 mount */
 	char object[72];       /* SHA-256 of the BPF object, hexadecimal */
 	__u32 metered_mark;    /* skb->tc_index of packets that were metered already */
-	__u32 pad;
+	__u32 cgroup_level;    /* its depth below the cgroup2 mount */
 };
 
 /* `class_counters` (per CPU), bytes as on the wire at egress. */
@@ -378,6 +378,23 @@ enum hq_fault {
 	HQ_FAULT_PATH,	     /* a cgroup's path could not be read to its end */
 	HQ_FAULT_CONTENTION, /* the bucket's compare-and-swap gave up */
 	HQ_NFAULTS
+};
+
+/* `escapes` (per CPU): what left a governed interface outside the policy, and why. */
+enum hq_escape {
+	HQ_ESCAPE_NO_SOCKET,	 /* the kernel's own packets: a RST of IPv6, IGMP */
+	HQ_ESCAPE_KERNEL_SOCKET, /* the kernel's own sockets: ICMP errors, a RST of IPv4, NDP */
+	HQ_ESCAPE_FORWARDED,	 /* came in at an interface, and no rule asks for it */
+	HQ_ESCAPE_RAW,		 /* packet sockets (AF_PACKET), which pass no hook of IP */
+	HQ_ESCAPE_OTHER_CGROUP,	 /* a socket of a cgroup that is not governed */
+	HQ_ESCAPE_INTERNAL,	 /* a fault, or a socket that no hook has seen */
+	HQ_ESCAPE_NOT_IP,	 /* ARP, LLDP: there is no DSCP */
+	HQ_NESCAPES
+};
+
+struct hq_escape_counters {
+	__u64 packets; /* GSO segments counted one by one */
+	__u64 bytes;   /* on the wire */
 };
 
 /* `active`: the one word that puts a policy in force. */
