@@ -39,14 +39,17 @@ static __always_inline __u32 wire_overhead(__u8 family)
 	return 14 + (family == 4 ? 20 : 40) + 32;
 }
 
-/*
- * Pace a TCP socket at its class's rate. The kernel paces payload
- * (tcp_update_skb_after_send()), the class's rate is of the wire.
- */
+/* The kernel paces payload (tcp_update_skb_after_send()), the class's rate is of the wire. */
+static __always_inline __u32 payload_rate(const struct hq_class *class, __u32 mss, __u32 overhead)
+{
+	return (__u64) class->pace * mss / (mss + overhead);
+}
+
+/* Pace a TCP socket at its class's rate. */
 static __always_inline void mark_pacing(void *ctx, struct hq_flow *flow,
 					const struct hq_class *class, __u32 mss, __u32 overhead)
 {
-	hq_mark_pacing(ctx, &flow->saved, (__u64) class->pace * mss / (mss + overhead));
+	hq_mark_pacing(ctx, &flow->saved, payload_rate(class, mss, overhead));
 }
 
 /* Marks of the class that a decision names. 0, or -errno where the socket refused its DS field. */

@@ -26,7 +26,7 @@ static __always_inline void subflow_begin(struct hq_flow *flow, __u16 family, __
 	flow->saved.bits = 0;
 	flow->counted = 0;
 	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
-	flow->trusted = 0;
+	flow->trusted = flow->busy = 0;
 	flow->family = family;
 	flow->bits &= HQ_FLOW_ADOPTED | HQ_FLOW_DIRECTED | HQ_FLOW_INBOUND;
 	if (state == TCP_LISTEN)

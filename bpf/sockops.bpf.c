@@ -10,6 +10,7 @@
 #include "handshake.h"
 #include "marks.h"
 #include "mptcp.h"
+#include "share.h"
 
 #define TCP_BPF_SYN_IP 1006
 
@@ -123,7 +124,7 @@ int socket_ops(struct bpf_sock_ops *ctx)
 
 	if (op != BPF_SOCK_OPS_TCP_LISTEN_CB && op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
 	    op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB &&
-	    op != BPF_SOCK_OPS_STATE_CB)
+	    op != BPF_SOCK_OPS_STATE_CB && op != BPF_SOCK_OPS_RTT_CB)
 		return 1;
 	sk = ctx->sk;
 	flow = sk ? flow_of_any(sk) : NULL;
@@ -131,6 +132,10 @@ int socket_ops(struct bpf_sock_ops *ctx)
 		return 1;
 	if (op == BPF_SOCK_OPS_STATE_CB) {
 		on_state(ctx, flow);
+		return 1;
+	}
+	if (op == BPF_SOCK_OPS_RTT_CB) {
+		share_pace(ctx, flow, sk);
 		return 1;
 	}
 	flow->bits |= HQ_FLOW_DIRECTED;
@@ -150,10 +155,12 @@ int socket_ops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		pace(ctx, flow, &key);
+		share_begin(ctx, sk, generation);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		take_identity(flow, sk);
 		on_accept(ctx, flow, &key, generation);
+		share_begin(ctx, sk, generation);
 		break;
 	}
 	return 1;

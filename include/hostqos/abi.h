@@ -268,6 +268,9 @@ struct hq_flow {
 	__u16 counted;	   /* the class that counts it as a flow, plus 1 */
 	__u8 latest_dscp;  /* of the latest packet: as inbound_dscp */
 	__u8 trusted;	   /* 1: its class takes over what its peer marks */
+	/* Of subflows and the MPTCP socket that owns them, for bpf/share.h. */
+	__u8 busy, busy_before; /* subflows that sent in this epoch, in the one before */
+	__u16 epoch;
 };
 
 /*

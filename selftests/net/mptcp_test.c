@@ -315,6 +315,8 @@ static void iperf3_over_mptcp_has_its_rate(void **state)
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct place near = near_place(tb, NULL);
 	struct flow all = {.to_port = 5201, .dsfield = DS_IS(AF21 << 2)};
+	/* Subflows that do not share a rate get 0.5 of it, on a slow machine 0.15. */
+	double least = patience(1) > 1 ? 0.3 * RATE : 0.7 * RATE;
 	struct process *server, *client, *list;
 	char *sockets;
 
@@ -322,9 +324,9 @@ static void iperf3_over_mptcp_has_its_rate(void **state)
 	client = start_iperf3(tb, &server);
 	assert_int_equal(process_wait(client), 0);
 	assert_int_equal(process_wait(server), 0);
-	judge(c, FLOW(.to_port = 5201), AF21, 100);
-	/* How near it comes to that is TCP's affair and the machine's. */
-	assert_rate(flow_rate(c, &all, 0.5, SECONDS - 0.1), 0.3 * RATE, 1.02 * RATE);
+	/* The kernel resets subflows of a closed socket; before Linux 6.13 that is nobody's. */
+	judge(c, FLOW(.to_port = 5201, .without = TCP_RST), AF21, 100);
+	assert_rate(flow_rate(c, &all, 0.5, SECONDS - 0.1), least, 1.02 * RATE);
 	capture_clear(c);
 	path_manager(tb);
 	endpoint(tb, &near, NEAR4_B, "subflow");
@@ -339,9 +341,9 @@ static void iperf3_over_mptcp_has_its_rate(void **state)
 	free(sockets);
 	assert_int_equal(process_wait(client), 0);
 	assert_int_equal(process_wait(server), 0);
-	judge(c, FLOW(.from = NEAR4, .to_port = 5201), AF21, 10);
-	judge(c, FLOW(.from = NEAR4_B, .to_port = 5201), AF21, 10);
-	assert_rate(flow_rate(c, &all, 0.5, SECONDS - 0.1), 0, 1.02 * RATE);
+	judge(c, FLOW(.from = NEAR4, .to_port = 5201, .without = TCP_RST), AF21, 10);
+	judge(c, FLOW(.from = NEAR4_B, .to_port = 5201, .without = TCP_RST), AF21, 10);
+	assert_rate(flow_rate(c, &all, 0.5, SECONDS - 0.1), least, 1.02 * RATE);
 }
 
 int main(int argc, char **argv)
