@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+#include "app_dscp.h"
 #include "datagram.h"
 #include "escape.h"
 #include "forwarded.h"
@@ -37,23 +38,6 @@ static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct
 	colour = meter_charge(&class->egress, p->decision.class, skb->wire_len,
 			      departure_time(skb, p->flow));
 	return fate ? fate->colour : colour;
-}
-
-/*
- * What a class that keeps marks leaves on the packet: its own DSCP, but not
- * one that hostqos put on the socket for another of its peers.
- */
-static __always_inline __u8 kept_dscp(const struct packet *p)
-{
-	const struct hq_saved *saved = &p->flow->saved;
-	__u8 dscp = hq_dscp(p->net.dsfield);
-
-	if (p->net.family == 4 && (saved->bits & HQ_SAVED_TOS) && dscp == hq_dscp(saved->set_tos))
-		return hq_dscp(saved->tos);
-	if (p->net.family == 6 && (saved->bits & HQ_SAVED_TCLASS) &&
-	    dscp == hq_dscp(saved->set_tclass))
-		return hq_dscp(saved->tclass);
-	return dscp;
 }
 
 /* The DSCP that the packet takes over from what came in, else `own`. */
@@ -99,6 +83,8 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 		dscp = mirrored_dscp(skb, p, class, dscp);
 	if (is_fragment(p, 1))
 		fragment_remember(p, colour, dscp);
+	if (class->honored && dscp != HQ_KEEP)
+		dscp = honored_dscp(p, class, dscp);
 	if (colour == RED) {
 		count->exceed_packets += segments;
 		count->exceed_bytes += bytes;
@@ -110,7 +96,7 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 	count->bytes += bytes;
 	skb->tc_index = metered_mark;
 	if (class->priority != HQ_KEEP)
-		skb->priority = class->priority;
+		skb->priority = honored_priority(p, class, skb->priority);
 	if (dscp == HQ_KEEP)
 		dscp = kept_dscp(p);
 	if (dscp == hq_dscp(p->net.dsfield))

@@ -71,12 +71,22 @@ struct sock {
 	__u16 sk_type;
 	__u16 sk_protocol;
 	__u8 sk_userlocks : 4;
+	__u32 sk_priority;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct sk_buff {
 	struct sock *sk;
+};
+
+struct ipv6_pinfo {
+	__u8 tclass;
+};
+
+struct inet_sock {
+	struct ipv6_pinfo *pinet6;
+	__u8 tos;
 };
 
 struct socket {

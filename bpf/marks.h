@@ -52,19 +52,22 @@ static __always_inline void mark_pacing(void *ctx, struct hq_flow *flow,
 	hq_mark_pacing(ctx, &flow->saved, payload_rate(class, mss, overhead));
 }
 
+/* A listener's DS field is its SYN-ACKs' (tcp_v4_send_synack()). */
+static __always_inline __u8 socket_dscp(const struct hq_flow *flow, const struct hq_class *class)
+{
+	return flow->bits & HQ_FLOW_LISTENER ? class->syn_ack : hq_connection_dscp(class, flow);
+}
+
 /* Marks of the class that a decision names. 0, or -errno where the socket refused its DS field. */
 static __always_inline int mark_socket(void *ctx, struct hq_flow *flow, struct hq_decision decision)
 {
 	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
-	__u8 dscp;
 
 	if (!class || !class->defined) {
 		fault(HQ_FAULT_CLASS);
 		return 0;
 	}
-	/* A listener's DS field is its SYN-ACKs' (tcp_v4_send_synack()). */
-	dscp = flow->bits & HQ_FLOW_LISTENER ? class->syn_ack : hq_connection_dscp(class, flow);
-	return hq_mark(ctx, flow, class, dscp);
+	return hq_mark(ctx, flow, class, socket_dscp(flow, class));
 }
 
 /*

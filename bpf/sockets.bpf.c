@@ -160,6 +160,16 @@ struct record_head {
 	__u8 bytes[HEAD_SIZE] __attribute__((aligned(8)));
 };
 
+static __always_inline void read_marks(struct hq_socket *r, struct sock *sk)
+{
+	struct inet_sock *inet = (struct inet_sock *)sk;
+
+	r->tos = BPF_CORE_READ(inet, tos);
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
+		r->tclass = BPF_CORE_READ(inet, pinet6, tclass);
+	r->priority = BPF_CORE_READ(sk, sk_priority);
+}
+
 static __always_inline void write_record(struct seq_file *seq, struct sock *sk,
 					 struct hq_flow *flow, __u32 pid, __s32 fd, __s32 error,
 					 struct hq_decision before)
@@ -178,6 +188,7 @@ static __always_inline void write_record(struct seq_file *seq, struct sock *sk,
 	r->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	r->state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	r->before = before;
+	read_marks(r, sk);
 	bpf_seq_write(seq, &head, sizeof(head));
 	bpf_seq_write(seq, flow, sizeof(*flow));
 }

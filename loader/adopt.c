@@ -173,7 +173,7 @@ static int mark_held(const struct pass *pass)
 		if (is_hashed_tcp(s) || !first_of_socket(held, i))
 			continue;
 		err = tell(pass, s);
-		refused = socket_mark(pass->in, s, &pass->image->classes[s->flow.decision.class]);
+		refused = socket_mark(s, &pass->image->classes[s->flow.decision.class]);
 		if (refused)
 			tell_refused(pass, s, refused);
 	}

@@ -1,35 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * Marks of a live socket set from user space, through a descriptor borrowed
- * from a process that holds it: bpf_setsockopt() is refused in iterators other
- * than iter/tcp.
+ * Marks of a live socket, set through a descriptor borrowed from a process that
+ * holds it: bpf_setsockopt() is refused in iterators other than iter/tcp.
  */
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
+#include <hostqos/app_dscp.h>
 
 #include "sockets.h"
-
-/* A descriptor. */
-typedef int hq_socket_ref;
-
-static int hq_option_get(hq_socket_ref fd, int level, int name, __s32 *value)
-{
-	socklen_t length = sizeof(*value);
-
-	return getsockopt(fd, level, name, value, &length) ? -errno : 0;
-}
-
-static int hq_option_set(hq_socket_ref fd, int level, int name, __s32 value)
-{
-	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
-}
-
-#include <hostqos/marks.h>
 
 int socket_borrow(const struct hq_socket *s)
 {
@@ -51,12 +32,12 @@ int socket_borrow(const struct hq_socket *s)
 	return -ESTALE;
 }
 
-int socket_mark(const struct instance *in, const struct hq_socket *s, const struct hq_class *class)
+int socket_mark(const struct hq_socket *s, const struct hq_class *class)
 {
-	struct hq_flow flow;
-	int fd, err, marked;
+	int fd, err, unused = 0;
 
-	if (class->dscp == HQ_KEEP && class->priority == HQ_KEEP && !s->flow.saved.bits)
+	if (class->dscp == HQ_KEEP && class->priority == HQ_KEEP &&
+	    !(s->flow.saved.bits & HQ_SAVED_MARKS))
 		return 0;
 	fd = socket_borrow(s);
 	/* It, or its process, is gone: nothing is left to mark. */
@@ -64,14 +45,7 @@ int socket_mark(const struct instance *in, const struct hq_socket *s, const stru
 		return 0;
 	if (fd < 0)
 		return fd;
-	err = bpf_map_lookup_elem(in->map[MAP_FLOWS], &fd, &flow) ? -errno : 0;
-	if (!err) {
-		marked = hq_mark(fd, &flow, class, class->dscp);
-		/* Also after an error: what was set is remembered. */
-		if (bpf_map_update_elem(in->map[MAP_FLOWS], &fd, &flow, BPF_EXIST))
-			err = -errno;
-		err = marked ? marked : err;
-	}
+	err = setsockopt(fd, HQ_SOL_HOSTQOS, HQ_SO_REMARK, &unused, sizeof(unused)) ? -errno : 0;
 	close(fd);
 	return err;
 }

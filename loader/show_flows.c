@@ -6,10 +6,8 @@
 #include <hostqos/mirror.h>
 
 #include "cgroups.h"
-#include "output.h"
 #include "print.h"
 #include "show.h"
-#include "sockets.h"
 
 /* Why the flow has its class. */
 static const char *reason(const struct in_force *f, const struct hq_socket *s)
@@ -65,6 +63,7 @@ static struct json_object *flow_json(const struct in_force *f, const struct hq_s
 	json_add_string(o, "rule", rule_name(f, d));
 	json_add_string(o, "mirrored", dscp == HQ_DSCP_NONE ? NULL : print_dscp(text, dscp));
 	json_add_string(o, "reason", reason(f, s));
+	marks_json(o, f, s);
 	json_add_bool(o, "adopted", s->flow.bits & HQ_FLOW_ADOPTED);
 	json_add_count(o, "uid", s->flow.id.uid);
 	json_add_string(o, "cgroup", cgroup);
@@ -89,15 +88,16 @@ static void flow_row(struct text_table *table, const struct in_force *f, const s
 	text_table_cell(table, "%s", dscp == HQ_DSCP_NONE ? "-" : print_dscp(text, dscp));
 	text_table_cell(table, "%s%s", reason(f, s),
 			s->flow.bits & HQ_FLOW_ADOPTED ? ", adopted" : "");
+	marks_cells(table, f, s);
 	text_table_cell(table, "%u", s->flow.id.uid);
 	text_table_cell(table, "%s", cgroup ? cgroup : "(gone)");
 }
 
 int show_flows(const struct instance *in, const struct in_force *f, bool json)
 {
-	static const char *const headings[] = {"PROTO", "LOCAL",  "REMOTE",   "STATE",
-					       "CLASS", "RULE",	  "MIRRORED", "REASON",
-					       ">UID",	"CGROUP", NULL};
+	static const char *const headings[] = {"PROTO", "LOCAL",    "REMOTE", "STATE", "CLASS",
+					       "RULE",	"MIRRORED", "REASON", "ASKED", "GRANTED",
+					       ">UID",	"CGROUP",   NULL};
 	struct json_object *list;
 	struct text_table table;
 	struct sockets flows;

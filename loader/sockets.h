@@ -43,10 +43,10 @@ int socket_borrow(const struct hq_socket *s);
 
 /*
  * Give the socket the marks of its class, or its own back where the class
- * leaves them alone; the memory of what it had is in its flow. For sockets that
- * no BPF program can mark. 0 or -errno.
+ * leaves them alone. For sockets that no iterator can mark: the program at
+ * cgroup/setsockopt does it. 0 or -errno.
  */
-int socket_mark(const struct instance *in, const struct hq_socket *s, const struct hq_class *class);
+int socket_mark(const struct hq_socket *s, const struct hq_class *class);
 
 /* Inode number of this network namespace. */
 __u32 own_netns(void);

@@ -8,9 +8,6 @@
 #include "scalar.h"
 #include "suggest.h"
 
-/* DSCPs at which nothing is gained over the default: CS0, LE (RFC 8622), CS1 (RFC 3662). */
-#define IS_NO_BETTER(dscp) ((dscp) == HQ_KEEP || (dscp) == 0 || (dscp) == 1 || (dscp) == 8)
-
 const struct policy_term *policy_term(const struct policy_match *match, enum policy_key key)
 {
 	size_t i;
@@ -35,37 +32,6 @@ static void resolve_class(const struct policy *policy, struct policy_rule *rule,
 		suggest_offer(&suggestion, policy->classes[i].name);
 	diag_error(diag, rule->class_at, "unknown class '%.64s'%s", rule->class_name,
 		   suggest_text(&suggestion));
-}
-
-/* Without a key that a process cannot choose, a good class is there for the taking. */
-static void check_trust(const struct policy *policy, const struct policy_rule *rule,
-			struct diag *diag)
-{
-	static const enum policy_key anchors[] = {POLICY_CGROUP, POLICY_UNIT,  POLICY_USER,
-						  POLICY_GROUP,	 POLICY_LOCAL, POLICY_REMOTE};
-	const struct policy_match *match = &rule->match;
-	const struct policy_term *exe = policy_term(match, POLICY_EXE);
-	bool chosen =
-		policy_term(match, POLICY_LOCAL_PORT) || policy_term(match, POLICY_REMOTE_PORT);
-	bool local = check_origins(rule) & HQ_BIT(HQ_LOCAL);
-	size_t i;
-
-	if (rule->refuse || IS_NO_BETTER(policy->classes[rule->class].dscp))
-		return;
-	for (i = 0; i < sizeof(anchors) / sizeof(*anchors); i++)
-		if (policy_term(match, anchors[i]))
-			return;
-	for (i = 0; exe && i < exe->count; i++)
-		if (*exe->values[i].text != '/')
-			break;
-	if (exe && i == exe->count)
-		return;
-	if (exe || chosen)
-		diag_warning(diag, rule->class_at,
-			     "any %s can choose its %s, and so class '%s'; add %s",
-			     local ? "process" : "sender", exe ? "executable's name" : "ports",
-			     rule->class_name,
-			     local ? "'cgroup', 'unit' or 'user'" : "'local' or 'remote'");
 }
 
 static void check_rule(const struct policy *policy, struct policy_rule *rule, struct diag *diag)
@@ -156,6 +122,7 @@ static void check_classes(const struct policy *policy, const bool *used, struct 
 	for (i = 0; i < policy->class_count; i++) {
 		const struct policy_class *class = &policy->classes[i];
 
+		check_app_dscp(class, diag);
 		if (class->egress.rate)
 			check_burst(class, diag);
 		check_mirror(&class->mirror, diag);

@@ -19,6 +19,11 @@ bool check_says(const struct policy_rule *rule, enum policy_key key);
 
 /* Whether `mirror` trusts everybody. */
 void check_mirror(const struct policy_mirror *mirror, struct diag *diag);
+/* Without a key that a process cannot choose, a good class is there for the taking. */
+void check_trust(const struct policy *policy, const struct policy_rule *rule, struct diag *diag);
+
+/* Whether the class has what its treatment of applications' marks needs. */
+void check_app_dscp(const struct policy_class *class, struct diag *diag);
 
 /* The term of this key, or NULL. */
 const struct policy_term *policy_term(const struct policy_match *match, enum policy_key key);

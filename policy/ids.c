@@ -80,9 +80,14 @@ static void make_class(struct hq_class *to, const struct policy_class *from, __u
 	to->exceed = from->egress.exceed;
 	to->exceed_dscp = from->egress.exceed_dscp;
 	snprintf(to->name, sizeof(to->name), "%s", from->name);
+	to->honored = policy_honored(from);
+	to->deny = from->app_dscp == POLICY_DENY;
 	if (from->priority != HQ_KEEP)
 		*features |= HQ_FEATURE_PRIORITY;
 	compile_mirror(to, &from->mirror, features);
+	if (from->dscp != HQ_KEEP || from->syn_ack != HQ_KEEP || from->priority != HQ_KEEP ||
+	    to->mirror || to->deny)
+		*features |= HQ_FEATURE_APP_DSCP;
 	if (!from->egress.rate)
 		return;
 	*features |= HQ_FEATURE_PACING;
@@ -95,7 +100,7 @@ static void make_class(struct hq_class *to, const struct policy_class *from, __u
 static bool does_something(const struct policy_class *class)
 {
 	return class->dscp != HQ_KEEP || class->syn_ack != HQ_KEEP || class->priority != HQ_KEEP ||
-	       class->egress.rate || class->mirror.of;
+	       class->egress.rate || class->app_dscp == POLICY_DENY || class->mirror.of;
 }
 
 void compile_classes(struct compiler *c, const struct policy_ids *ids, uint16_t *class_ids)

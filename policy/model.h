@@ -99,6 +99,14 @@ struct policy_mirror {
 	uint64_t allow; /* bit n: DSCP n */
 };
 
+/* What becomes of applications' own marks. */
+enum policy_app_dscp {
+	POLICY_APP_DSCP_UNSAID, /* `default` honours, other classes ignore */
+	POLICY_IGNORE,
+	POLICY_HONOR,
+	POLICY_DENY,
+};
+
 struct policy_class {
 	const char *name;
 	struct diag_at at;  /* of the name; line 0: `default` that is not written */
@@ -107,6 +115,9 @@ struct policy_class {
 	uint8_t dscp;	  /* 0..63 or HQ_KEEP */
 	uint8_t syn_ack;  /* 0..63 or HQ_KEEP; dscp where not written */
 	uint8_t priority; /* 0..15 or HQ_KEEP */
+	enum policy_app_dscp app_dscp;
+	uint64_t honored; /* bit d: DSCP d; where app_dscp is POLICY_HONOR */
+	struct diag_at app_dscp_at;
 	struct policy_egress egress;
 	struct policy_mirror mirror;
 };
@@ -134,6 +145,9 @@ struct policy {
 
 /* Index of the class of this name, or -1. */
 int policy_find_class(const struct policy *policy, const char *name);
+
+/* Bit d: an application of the class may choose DSCP d. */
+uint64_t policy_honored(const struct policy_class *class);
 
 /* The burst in bytes: as written, or chosen from the rate. */
 uint64_t policy_burst(const struct policy_egress *egress);

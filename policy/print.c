@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hostqos/dscp.h>
+
 #include "print.h"
 #include "scalar.h"
 
@@ -233,6 +235,29 @@ char *print_mirror_text(const struct policy_mirror *mirror)
 	return PRINTED(print_mirror, mirror);
 }
 
+static void print_app_dscp(FILE *out, const struct policy_class *class)
+{
+	static const char *const words[] = {
+		[POLICY_IGNORE] = "ignore", [POLICY_HONOR] = "honor", [POLICY_DENY] = "deny"};
+	const char *separator = "[";
+	char buffer[PRINT_SCALAR];
+	uint8_t dscp;
+
+	fputs("app_dscp: ", out);
+	if (class->app_dscp != POLICY_HONOR || class->honored == UINT64_MAX) {
+		fputs(words[class->app_dscp], out);
+		return;
+	}
+	fputs("{ honor: ", out);
+	for (dscp = 0; dscp <= HQ_DSCP_MAX; dscp++) {
+		if (!(class->honored >> dscp & 1))
+			continue;
+		fprintf(out, "%s%s", separator, print_dscp(buffer, dscp));
+		separator = ", ";
+	}
+	fputs("] }", out);
+}
+
 void print_class(FILE *out, const struct policy_class *class)
 {
 	const char *separator = "{ ";
@@ -263,6 +288,11 @@ void print_class(FILE *out, const struct policy_class *class)
 	if (class->mirror.of) {
 		fprintf(out, "%smirror: ", separator);
 		print_mirror(out, &class->mirror);
+		separator = ", ";
+	}
+	if (class->app_dscp != POLICY_APP_DSCP_UNSAID) {
+		fputs(separator, out);
+		print_app_dscp(out, class);
 		separator = ", ";
 	}
 	fputs(*separator == '{' ? "{}" : " }", out);

@@ -77,8 +77,9 @@ void schema_dscp(struct schema *s, const struct tree_node *node, bool keep, uint
 const char *schema_cgroup(struct schema *s, const struct tree_node *node, bool globs);
 
 void schema_class(struct schema *s, const struct tree_node *name, const struct tree_node *node);
-/* A class's `mirror`. */
+/* A class's `mirror`, and its `app_dscp`. */
 void schema_mirror(struct schema *s, const struct schema_found *found);
+void schema_app_dscp(struct schema *s, const struct schema_found *found);
 
 void schema_rule(struct schema *s, const struct tree_node *node);
 

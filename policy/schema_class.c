@@ -160,7 +160,7 @@ static const struct schema_key class_keys[] = {
 	{"ingress", 0, NULL, 0},
 	{"connections", 0, NULL, 0},
 	{"mirror", TREE_MAP, schema_mirror, 0},
-	{"app_dscp", 0, NULL, 0},
+	{"app_dscp", TREE_SCALAR | TREE_MAP, schema_app_dscp, 0},
 	{"buffers", 0, NULL, 0},
 	{"fair", 0, NULL, 0},
 	{0},

@@ -127,6 +127,7 @@ enum hq_feature {
 	HQ_FEATURE_FORWARDED = 1 << 5,	  /* some rule matches forwarded packets */
 	HQ_FEATURE_LATEST = 1 << 6,	  /* some class mirrors the latest packet's DSCP */
 	HQ_FEATURE_UPSTREAM = 1 << 7,	  /* some class mirrors across a proxy */
+	HQ_FEATURE_APP_DSCP = 1 << 8, /* some class marks, or denies applications their own marks */
 };
 
 struct hq_header {
@@ -192,6 +193,7 @@ struct hq_meter {
 struct hq_class {
 	struct hq_meter egress;
 	__u64 mirror_allow; /* bit n: DSCP n may be taken over */
+	__u64 honored;	    /* bit n: DSCP n is an application's to choose; see app_dscp.h */
 	__u8 dscp;	    /* 0..63 or HQ_KEEP */
 	__u8 syn_ack;	    /* 0..63 or HQ_KEEP */
 	__u8 exceed;	    /* enum hq_exceed */
@@ -199,7 +201,7 @@ struct hq_class {
 	__u8 priority;	    /* SO_PRIORITY 0..15, or HQ_KEEP */
 	__u8 defined;	    /* 0: id not in use */
 	__u8 mirror;	    /* enum hq_mirror */
-	__u8 pad;
+	__u8 deny;	    /* applications may not set marks */
 	__u32 line;
 	__u32 pace; /* bytes/s for SO_MAX_PACING_RATE on the wire; 0: none */
 	char name[HQ_NAME_LEN];
@@ -233,10 +235,12 @@ enum hq_saved_bits {
 	HQ_SAVED_PRIORITY = 1 << 2,
 	HQ_SAVED_PACING = 1 << 3,
 	HQ_SAVED_SYN = 1 << 4, /* TCP_SAVE_SYN */
+	HQ_SAVED_MARKS = HQ_SAVED_TOS | HQ_SAVED_TCLASS | HQ_SAVED_PRIORITY,
 };
 
 struct hq_saved {
-	__u32 bits; /* enum hq_saved_bits: which fields are in use */
+	__u16 bits;  /* enum hq_saved_bits: which fields are in use */
+	__u16 asked; /* and which of the marks the application was seen to set */
 	__s32 tos, set_tos;
 	__s32 tclass, set_tclass;
 	__s32 priority, set_priority;
@@ -288,7 +292,10 @@ struct hq_socket {
 	__u16 local_port; /* host byte order, as the next */
 	__u16 remote_port;
 	__u8 state; /* TCP_* */
-	__u8 pad[3];
+	__u8 tos;   /* the options that the socket has now */
+	__u8 tclass;
+	__u8 pad;
+	__u32 priority;
 	struct hq_decision before; /* what it was before this pass; generation 0: new here */
 	struct hq_flow flow;
 };
@@ -412,7 +419,7 @@ HQ_CHECK_SIZE(struct hq_prefix_key, 22);
 HQ_CHECK_SIZE(struct hq_vector, 64);
 HQ_CHECK_SIZE(struct hq_rule, 88);
 HQ_CHECK_SIZE(struct hq_meter, 32);
-HQ_CHECK_SIZE(struct hq_class, 120);
+HQ_CHECK_SIZE(struct hq_class, 128);
 HQ_CHECK_SIZE(struct hq_decision, 8);
 HQ_CHECK_SIZE(struct hq_identity, 48);
 HQ_CHECK_SIZE(struct hq_bucket, 64);

@@ -3,11 +3,12 @@
  * The socket's own marks: IP_TOS, IPV6_TCLASS, SO_PRIORITY, SO_MAX_PACING_RATE.
  * Set on the socket they cost nothing per packet, reach what the kernel sends
  * in the connection's name (TIME_WAIT ACKs) and are inherited by tunnels. What
- * the socket had before is kept in its flow and given back when a class does
+ * the application has set, or the socket began with, is kept in its flow, is
+ * what counts where the class honours it, and is given back when a class does
  * not want the option any more.
  *
- * BPF hooks and the loader mark sockets by this one source. How an option is
- * read and written is the includer's affair; before this file it declares
+ * How an option is read and written is the includer's affair; before this file
+ * it declares
  *
  *	typedef ... hq_socket_ref;
  *	static int hq_option_get(hq_socket_ref s, int level, int name, __s32 *value);
@@ -19,19 +20,30 @@
 #define HOSTQOS_MARKS_H
 
 #include "abi.h"
+#include "app_dscp.h"
 #include "dscp.h"
 
 #define HQ_DSFIELD_MASK ((__s32)(0xff & ~HQ_ECN_MASK))
 
+/* In which of an option's values an application is honoured. */
+static __always_inline int hq_keeps_own(const struct hq_saved *saved, __u32 bit, __s32 own,
+					__s32 mask, __u64 honored)
+{
+	__u32 value = mask == HQ_DSFIELD_MASK ? hq_dscp(own) : (__u32)own;
+
+	return honored && hq_asks(saved, bit, value) && hq_honors(honored, value);
+}
+
 /*
- * Make one option `want` in the bits of `mask`, or give it back where !wanted.
+ * Make one option `want` in the bits of `mask`, or give it back where !wanted,
+ * or where the application asked for a value of its own that is `honored`.
  * *was and *set are the flow's memory of it, `bit` says whether they are in
- * use. An application's own later change becomes what is given back, and is
- * not overwritten by it. 0 or -errno.
+ * use. A change that no program saw (a 32-bit process's, see sockopt.bpf.c) is
+ * the application's. 0 or -errno.
  */
 static __always_inline int hq_mark_option(hq_socket_ref s, struct hq_saved *saved, __u32 bit,
 					  int level, int name, __s32 *was, __s32 *set, __s32 mask,
-					  int wanted, __s32 want)
+					  int wanted, __s32 want, __u64 honored)
 {
 	__s32 current = 0;
 	int err;
@@ -43,7 +55,7 @@ static __always_inline int hq_mark_option(hq_socket_ref s, struct hq_saved *save
 		return err;
 	if (!(saved->bits & bit) || ((current ^ *set) & mask))
 		*was = current;
-	if (!wanted)
+	if (!wanted || hq_keeps_own(saved, bit, *was, mask, honored))
 		want = *was;
 	want = (current & ~mask) | (want & mask);
 	if (want != current)
@@ -56,27 +68,30 @@ static __always_inline int hq_mark_option(hq_socket_ref s, struct hq_saved *save
 }
 
 /* IPv4's DS field, or that of an IPv6 socket for its IPv4 peers. */
-static __always_inline int hq_mark_tos(hq_socket_ref s, struct hq_saved *saved, __u8 dscp)
+static __always_inline int hq_mark_tos(hq_socket_ref s, struct hq_saved *saved, __u8 dscp,
+				       __u64 honored)
 {
 	return hq_mark_option(s, saved, HQ_SAVED_TOS, SOL_IP, IP_TOS, &saved->tos, &saved->set_tos,
-			      HQ_DSFIELD_MASK, dscp != HQ_KEEP, dscp << 2);
+			      HQ_DSFIELD_MASK, dscp != HQ_KEEP, dscp << 2, honored);
 }
 
-static __always_inline int hq_mark_tclass(hq_socket_ref s, struct hq_saved *saved, __u8 dscp)
+static __always_inline int hq_mark_tclass(hq_socket_ref s, struct hq_saved *saved, __u8 dscp,
+					  __u64 honored)
 {
 	return hq_mark_option(s, saved, HQ_SAVED_TCLASS, SOL_IPV6, IPV6_TCLASS, &saved->tclass,
-			      &saved->set_tclass, HQ_DSFIELD_MASK, dscp != HQ_KEEP, dscp << 2);
+			      &saved->set_tclass, HQ_DSFIELD_MASK, dscp != HQ_KEEP, dscp << 2,
+			      honored);
 }
 
 /* 0, or -errno where the socket refused the DS field of its own family. */
-static __always_inline int hq_mark_dsfield(hq_socket_ref s, struct hq_flow *flow, __u8 dscp)
+static __always_inline int hq_mark_dsfield(hq_socket_ref s, struct hq_flow *flow, __u8 dscp,
+					   __u64 honored)
 {
-	int err4 = 0;
-
 	/* Where the kernel lets an IPv6 socket have no IP_TOS, tc egress marks. */
-	if (!(flow->bits & HQ_FLOW_IPV6_ONLY))
-		err4 = hq_mark_tos(s, &flow->saved, dscp);
-	return flow->family == AF_INET6 ? hq_mark_tclass(s, &flow->saved, dscp) : err4;
+	int err4 = hq_mark_tos(s, &flow->saved, flow->bits & HQ_FLOW_IPV6_ONLY ? HQ_KEEP : dscp,
+			       honored);
+
+	return flow->family == AF_INET6 ? hq_mark_tclass(s, &flow->saved, dscp, honored) : err4;
 }
 
 /*
@@ -91,16 +106,17 @@ static __always_inline int hq_mark(hq_socket_ref s, struct hq_flow *flow,
 	__s32 before = 0, after = 0;
 	int err;
 
-	if (dscp == HQ_KEEP && class->priority == HQ_KEEP && !saved->bits)
+	if (dscp == HQ_KEEP && class->priority == HQ_KEEP && !(saved->bits & HQ_SAVED_MARKS))
 		return 0;
 	err = hq_option_get(s, SOL_SOCKET, SO_PRIORITY, &before);
 	if (err)
 		return err;
-	err = hq_mark_dsfield(s, flow, dscp);
+	err = hq_mark_dsfield(s, flow, dscp, class->honored);
 	if (!hq_option_get(s, SOL_SOCKET, SO_PRIORITY, &after) && after != before)
 		hq_option_set(s, SOL_SOCKET, SO_PRIORITY, before);
 	hq_mark_option(s, saved, HQ_SAVED_PRIORITY, SOL_SOCKET, SO_PRIORITY, &saved->priority,
-		       &saved->set_priority, ~0, class->priority != HQ_KEEP, class->priority);
+		       &saved->set_priority, ~0, class->priority != HQ_KEEP, class->priority,
+		       hq_honored_priorities(class));
 	return err;
 }
 
@@ -109,7 +125,7 @@ static __always_inline int hq_mark_pacing(hq_socket_ref s, struct hq_saved *save
 {
 	return hq_mark_option(s, saved, HQ_SAVED_PACING, SOL_SOCKET, SO_MAX_PACING_RATE,
 			      (__s32 *)&saved->pacing, (__s32 *)&saved->set_pacing, ~0, rate != 0,
-			      rate);
+			      rate, 0);
 }
 
 #endif

@@ -127,10 +127,10 @@ static void sockets_of_containers_get_their_own_back(void **state)
 	fd[3] = udp_socket(&inside, "127.0.0.1");
 	connect_to(fd[3], "127.0.0.1", 7002);
 	for (i = 0; i < 4; i++)
-		assert_int_equal(get_option(fd[i], IPPROTO_IP, IP_TOS), EF << 2);
+		assert_int_equal(flow_mark(tb, fd[i], "granted", "tos"), EF);
 	apply(tb, "classes: { voice: { dscp: AF21, cgroup: @/app } }\n");
 	for (i = 0; i < 4; i++)
-		assert_int_equal(get_option(fd[i], IPPROTO_IP, IP_TOS), AF21 << 2);
+		assert_int_equal(flow_mark(tb, fd[i], "granted", "tos"), AF21);
 	detach(tb);
 	for (i = 0; i < 4; i++) {
 		assert_int_equal(get_option(fd[i], IPPROTO_IP, IP_TOS), 0);

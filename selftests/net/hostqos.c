@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "hostqos.h"
@@ -129,4 +130,37 @@ struct json_object *json_find(struct json_object *array, const char *name, const
 			return element;
 	}
 	return NULL;
+}
+
+/* The flow of `show flows` that is this socket. */
+static struct json_object *find_flow(struct json_object *flows, int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+	size_t i;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size))
+		fail_msg("SO_COOKIE: %s", strerror(errno));
+	for (i = 0; i < json_object_array_length(flows); i++) {
+		struct json_object *flow = json_object_array_get_idx(flows, i);
+
+		if (json_object_get_uint64(json_member(flow, "cookie")) == cookie)
+			return flow;
+	}
+	fail_msg("no flow has the cookie of socket %d", fd);
+	return NULL;
+}
+
+int flow_mark(struct testbed *tb, int fd, const char *which, const char *option)
+{
+	struct json_object *shown = hostqos_json(tb, 0, "show flows"), *mark;
+	int value = -1;
+
+	mark = json_member(json_member(find_flow(json_member(shown, "flows"), fd), which), option);
+	if (mark && strcmp(option, "priority"))
+		mark = json_member(mark, "value");
+	if (mark)
+		value = json_object_get_int(mark);
+	json_object_put(shown);
+	return value;
 }

@@ -39,6 +39,13 @@ struct json_object *json_member(struct json_object *object, const char *name);
 /* The element of an array whose member `name` is the string; NULL if there is none. */
 struct json_object *json_find(struct json_object *array, const char *name, const char *value);
 
+/*
+ * A mark of a governed socket by `show flows`: what was "asked" (-1 where
+ * nothing was) or what is "granted", of "tos" and "tclass" the DSCP, or of
+ * "priority". What getsockopt() tells is the application's own.
+ */
+int flow_mark(struct testbed *tb, int fd, const char *which, const char *option);
+
 /* Ids of every program, map and link that the instance has in the kernel. */
 struct bpf_ids {
 	uint32_t programs[256], maps[512], links[256];

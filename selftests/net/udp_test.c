@@ -326,7 +326,7 @@ static void judge_datagrams_past_the_peer(struct testbed *tb, struct capture *c,
 			set_dsfield(fd, &routes[i], dscp << 2);
 		connect_to(fd, routes[i].to, 7000 + i);
 		send_bytes(fd, 100);
-		assert_int_equal(get_option(fd, IPPROTO_IP, IP_TOS), EF << 2);
+		assert_int_equal(flow_mark(tb, fd, "granted", "tos"), EF);
 		assert_int_equal(send_to(fd, routes[i].to_b, 8000 + i, 100), 0);
 		send_bytes(fd, 100);
 		await_packets(c, FLOW(.to_port = 7000 + i), 2);

@@ -2,6 +2,8 @@
 /* The image: entries and their order, classes, meters, ids, the tables' promises. */
 #include <hostqos/bucket.h>
 
+#include <hostqos/app_dscp.h>
+
 #include "policy_helper.h"
 
 static const struct hq_class *class_named(const struct hq_image *image, const char *name)
@@ -85,7 +87,8 @@ static void classes_say_what_is_written(void **state)
 	assert_int_equal(web->egress.burst, 500000); /* 50 ms */
 	assert_int_equal(web->pace, 0);		     /* the excess is carried, too */
 	assert_int_equal(fast->pace, 0);	     /* 5 GB/s are more than a u32 */
-	assert_int_equal(image->header.features, HQ_FEATURE_PACING | HQ_FEATURE_PRIORITY);
+	assert_int_equal(image->header.features,
+			 HQ_FEATURE_PACING | HQ_FEATURE_PRIORITY | HQ_FEATURE_APP_DSCP);
 	assert_string_equal(image->attach_cgroup, "/top");
 	assert_int_equal(image->interface_count, 2);
 	assert_string_equal(image->interfaces[0].glob, "eth*");
@@ -109,8 +112,38 @@ static void features_are_what_the_policy_asks_for(void **state)
 	(void)state;
 	assert_int_equal(image->header.features, HQ_FEATURE_DEFAULT | HQ_FEATURE_REFUSE |
 							 HQ_FEATURE_INBOUND_DSCP |
-							 HQ_FEATURE_PRIORITY);
+							 HQ_FEATURE_PRIORITY | HQ_FEATURE_APP_DSCP);
 	assert_int_equal(image->header.used, HQ_BIT(HQ_DIM_INBOUND_DSCP));
+	image_free(image);
+}
+
+static void marks_are_honored_as_written(void **state)
+{
+	struct hq_image *image =
+		helper_compile("hostqos: 1\n"
+			       "classes:\n"
+			       "  unsaid: { dscp: EF, cgroup: /1 }\n"
+			       "  honor: { dscp: EF, app_dscp: honor, cgroup: /2 }\n"
+			       "  list: { dscp: EF, app_dscp: { honor: [LE, 63] }, cgroup: /3 }\n"
+			       "  deny: { app_dscp: deny, cgroup: /4 }\n",
+			       NULL);
+	const struct hq_class *list = class_named(image, "list");
+
+	(void)state;
+	assert_true(image->classes[HQ_CLASS_DEFAULT].honored == HQ_HONOR_ALL);
+	assert_true(class_named(image, "unsaid")->honored == 0);
+	assert_true(class_named(image, "honor")->honored == HQ_HONOR_ALL);
+	assert_true(list->honored == (1ULL << 1 | 1ULL << 63));
+	assert_true(hq_honored_priorities(list) == 0);
+	assert_true(hq_honors(list->honored, 1) && !hq_honors(list->honored, 46));
+	assert_true(class_named(image, "deny")->deny && !list->deny);
+	image_free(image);
+	image = helper_compile("hostqos: 1\nclasses: { none: { cgroup: /1 } }\n", NULL);
+	assert_int_equal(image->header.features, 0);
+	image_free(image);
+	image = helper_compile("hostqos: 1\nclasses: { deny: { app_dscp: deny, cgroup: /1 } }\n",
+			       NULL);
+	assert_int_equal(image->header.features, HQ_FEATURE_APP_DSCP);
 	image_free(image);
 }
 
@@ -394,6 +427,7 @@ int main(void)
 		cmocka_unit_test(the_least_policy_has_class_default),
 		cmocka_unit_test(classes_say_what_is_written),
 		cmocka_unit_test(features_are_what_the_policy_asks_for),
+		cmocka_unit_test(marks_are_honored_as_written),
 		cmocka_unit_test(meters_cost_what_the_rate_says),
 		cmocka_unit_test(entries_follow_the_rules_then_the_deepest_cgroup),
 		cmocka_unit_test(rows_are_in_bounds_and_distinct),
