@@ -105,12 +105,24 @@ static __always_inline int path_row(const struct hq_header *header, __u32 genera
 	return path_end(header, w.paths, w.state, row);
 }
 
+/*
+ * Is there still the cgroup of this id? Where a socket was taken to another
+ * home, nothing holds that for it; ids do not come back.
+ */
+static __always_inline int is_cgroup(__u64 cgroup_ptr, __u64 id)
+{
+	struct cgroup *cgroup = (struct cgroup *)cgroup_ptr;
+
+	return BPF_CORE_READ(cgroup, kn, id) == id;
+}
+
 /* As path_row(), remembered by cgroup and generation. */
 __noinline __u32 cgroup_row(struct hq_flow *flow, __u32 generation)
 {
 	struct cgroup_rows_key key = {.generation = generation};
 	const struct hq_header *header;
 	__u32 *known, row;
+	__u64 cgroup_ptr;
 
 	header = policy_header_of(generation);
 	if (!flow || !header)
@@ -122,7 +134,9 @@ __noinline __u32 cgroup_row(struct hq_flow *flow, __u32 generation)
 	known = bpf_map_lookup_elem(&cgroup_rows, &key);
 	if (known)
 		return *known;
-	if (path_row(header, generation, flow->id.cgroup_ptr, &row)) {
+	cgroup_ptr = flow->id.cgroup_ptr;
+	if (!is_cgroup(cgroup_ptr, key.cgroup) || path_row(header, generation, cgroup_ptr, &row) ||
+	    !is_cgroup(cgroup_ptr, key.cgroup)) {
 		fault(HQ_FAULT_PATH);
 		return header->any_row[HQ_DIM_CGROUP];
 	}

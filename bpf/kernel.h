@@ -158,8 +158,16 @@ struct cred {
 	kgid_t gid;
 };
 
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	int tgid;
+	unsigned int flags;
+	char comm[16];
+	struct task_struct *real_parent;
+	struct css_set *cgroups;
 	struct mm_struct *mm;
 	const struct cred *cred;
 };

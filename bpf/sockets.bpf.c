@@ -13,12 +13,11 @@
 
 #include "marks.h"
 #include "mptcp.h"
-#include "identity.h"
+#include "homes.h"
 
 #define SOCK_BINDPORT_LOCK 8
 #define S_IFMT		   0170000
 #define S_IFREG		   0100000
-#define MAX_DEPTH	   64
 
 /*
  * `listening`: TCP ports that somebody listens on, noted by the passes. Who
@@ -43,37 +42,6 @@ static __always_inline struct listening_key listening_key_of(const struct sock *
 		.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
 		.port = BPF_CORE_READ(sk, __sk_common.skc_num),
 	};
-}
-
-struct governed {
-	struct cgroup *cgroup;
-	__u64 root;
-	int found;
-};
-
-static long is_ancestor(__u32 level, void *context)
-{
-	struct governed *g = context;
-	struct cgroup *ancestor = NULL;
-	void *slot = (void *)g->cgroup + bpf_core_field_offset(struct cgroup, ancestors);
-
-	bpf_probe_read_kernel(&ancestor, sizeof(ancestor), slot + level * sizeof(ancestor));
-	g->found = BPF_CORE_READ(ancestor, kn, id) == g->root;
-	return g->found;
-}
-
-/* Is the cgroup in the subtree that the hooks are attached to? */
-static __always_inline int is_governed(struct cgroup *cgroup)
-{
-	__u32 zero = 0;
-	struct hq_install *installed = bpf_map_lookup_elem(&install, &zero);
-	struct governed g = {.cgroup = cgroup};
-
-	if (!installed || !cgroup)
-		return 0;
-	g.root = installed->cgroup;
-	bpf_loop(BPF_CORE_READ(cgroup, level) + 1, is_ancestor, &g, 0);
-	return g.found;
 }
 
 static __always_inline void kernel_address(const struct sock *sk, __u8 address[16], int remote)
@@ -254,6 +222,7 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	flow = adopt_by_holder(sk, task);
 	if (!flow)
 		return 0;
+	go_home(flow, bpf_get_socket_cookie(sk), task);
 	if (is_mptcp(sk)) {
 		owner_remember(sk, BPF_CORE_READ((struct mptcp_sock *)sk, token), flow);
 		if (sk->__sk_common.skc_state == TCP_CLOSE) /* has no subflow to be marked */

@@ -268,6 +268,10 @@ int adopt(struct adoption *result, const struct instance *in, const struct in_fo
 	struct pass pass = {result, in, old, image, &held};
 	int err = sockets_read(&held, in, "process_sockets");
 
+	if (!sees_all_processes())
+		log_warning("hostqos runs in a pid namespace of its own and cannot reach all "
+			    "processes: live sockets other than TCP keep their own marks, and "
+			    "those older than hostqos are not governed");
 	if (err)
 		return err;
 	result->kept = json_object_new_array();

@@ -17,8 +17,10 @@
 
 #include "apply.h"
 #include "exe.h"
+#include "homes.h"
 #include "log.h"
 #include "manager.h"
+#include "moves.h"
 #include "output.h"
 #include "paths.h"
 #include "verbs.h"
@@ -29,7 +31,8 @@
 struct watch {
 	const struct options *options;
 	struct nl_sock *links;
-	struct paths paths; /* all that is looked at but the interfaces */
+	struct paths paths; /* all else that is looked at in files */
+	struct moves moves;
 	int claim;
 	bool over;
 	int err;	  /* of the last look */
@@ -68,17 +71,22 @@ static int watch_exe(const char *path, __u32 *device, __u64 *inode)
 	return err ? err : exe_resolve(path, device, inode);
 }
 
-/* Each policy that comes into force is pinned anew (tables_pin()). */
+/* Each policy that comes into force is pinned anew (tables_pin()); a trial's end unpins it. */
 static int watch_known(struct paths *paths, const struct instance *in)
 {
-	char header[PATH_MAX];
-	int err = join_path(header, in->maps, "header");
+	static const char *const pins[] = {"header", "trial"};
+	static const char *const accounts[] = {"/etc/passwd", "/etc/group"};
+	char path[PATH_MAX];
+	int i, err = 0;
 
-	if (!err)
-		err = paths_add(paths, header, 1);
-	if (!err)
-		err = paths_add(paths, "/etc/passwd", 1);
-	return err ? err : paths_add(paths, "/etc/group", 1);
+	for (i = 0; i < 2 && !err; i++) {
+		err = join_path(path, in->maps, pins[i]);
+		if (!err)
+			err = paths_add(paths, path, 1);
+		if (!err)
+			err = paths_add(paths, accounts[i], 1);
+	}
+	return err;
 }
 
 static int watch_cgroup(struct paths *paths, const struct apply *a)
@@ -133,6 +141,21 @@ static void tell_interfaces(struct watch *w, const struct apply *a)
 		}
 	}
 	json_object_put(names);
+}
+
+static void tell_sockets(struct watch *w, const struct rehoming *r)
+{
+	size_t i, n = json_object_array_length(r->rehomed);
+	struct json_object *o;
+
+	if (n && w->options->json) {
+		o = json_object_new_object();
+		json_add(o, "sockets", json_object_get(r->rehomed));
+		print_event("rehomed", o);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		rehomed_print(json_object_array_get_idx(r->rehomed, i));
 }
 
 /* What lasts is told once, not at every event. */
@@ -192,11 +215,54 @@ static int look(struct watch *w, struct apply *a, struct paths *paths)
 	return err;
 }
 
+/* Sockets whose processes were moved; under the lock, after reopen(). */
+static int take_home(struct watch *w, const struct apply *a)
+{
+	struct rehoming r = {};
+	int err = rehome(&r, &a->in, &a->old);
+
+	if (!err)
+		tell_sockets(w, &r);
+	rehoming_free(&r);
+	return err;
+}
+
 static int look_at_interfaces(struct watch *w)
 {
 	struct apply a = APPLY_INIT;
 	int err = look(w, &a, NULL);
 
+	apply_release(&a);
+	return err;
+}
+
+/* Does a process that was moved, or has begun, hold any that are not at home with it? */
+static bool hold_strays(const struct moves *moves, const struct instance *in)
+{
+	struct strays strays;
+	size_t i, n = 0;
+
+	if (moves->many || !sees_all_processes())
+		return true;
+	for (i = 0; i < moves->count && !n; i++) {
+		if (strays_read(&strays, in, moves->pids[i]))
+			continue; /* it has gone */
+		n = strays.count;
+		strays_free(&strays);
+	}
+	return n;
+}
+
+static int look_at_sockets(struct watch *w)
+{
+	struct apply a = APPLY_INIT;
+	int err = instance_init(&a.in, w->options->instance, false);
+
+	if (!err && hold_strays(&w->moves, &a.in)) {
+		err = reopen(w, &a);
+		if (!err)
+			err = take_home(w, &a);
+	}
 	apply_release(&a);
 	return err;
 }
@@ -210,6 +276,8 @@ static int look_at_all(struct watch *w)
 	if (err)
 		return log_error(err, "cannot watch paths");
 	err = look(w, &a, &paths);
+	if (!err)
+		err = take_home(w, &a);
 	apply_release(&a);
 	paths_close(&w->paths);
 	w->paths = paths;
@@ -222,39 +290,52 @@ static bool must_retry(int err)
 	return err && err != -ENOENT && err != -EINVAL;
 }
 
-/* Wait for an event that matters. In *all: it may concern more than interfaces. */
-static int wait_for_event(struct watch *w, bool *all)
+/* What events concern: bits. */
+enum { INTERFACES = 1, SOCKETS = 2, ALL = 4 };
+
+/* Wait for events that matter, or -errno. */
+static int wait_for_events(struct watch *w)
 {
 	struct timespec limit = {.tv_sec = RETRY_SECONDS};
 	struct pollfd fds[] = {{.fd = w->paths.fd, .events = POLLIN},
-			       {.fd = nl_socket_get_fd(w->links), .events = POLLIN}};
-	bool links = false;
+			       {.fd = nl_socket_get_fd(w->links), .events = POLLIN},
+			       {.fd = moves_fd(&w->moves), .events = POLLIN}};
+	int n, events = 0;
 	sigset_t none;
-	int n;
 
 	sigemptyset(&none);
-	for (*all = false; !*all && !links;) {
-		n = ppoll(fds, 2, must_retry(w->err) ? &limit : NULL, &none);
+	while (!events) {
+		n = ppoll(fds, 3, must_retry(w->err) ? &limit : NULL, &none);
 		if (n < 0)
 			return log_error(-errno, "cannot wait for events");
-		*all = !n || paths_changed(&w->paths);
-		links = interfaces_changed(w->links);
+		moves_read(&w->moves);
+		if (w->moves.count)
+			events |= SOCKETS;
+		if (interfaces_changed(w->links))
+			events |= INTERFACES;
+		if (!n || paths_changed(&w->paths))
+			events |= ALL;
 	}
-	return 0;
+	return events;
 }
 
 static int watch(struct watch *w)
 {
-	bool all;
+	int events = ALL;
 
-	w->err = look_at_all(w);
-	while (!w->over) {
-		manager_tell("READY=1");
-		if (wait_for_event(w, &all))
-			return -EIO;
-		w->err = all ? look_at_all(w) : look_at_interfaces(w);
+	while (!w->over && events >= 0) {
+		if (events & ALL)
+			w->err = look_at_all(w);
+		else if (events & INTERFACES)
+			w->err = look_at_interfaces(w);
+		if (!w->err && (events & SOCKETS))
+			w->err = look_at_sockets(w);
+		if (!w->over) {
+			manager_tell("READY=1");
+			events = wait_for_events(w);
+		}
 	}
-	return w->err;
+	return w->over ? w->err : events;
 }
 
 int cmd_watch(const struct options *options, int argc, char **argv)
@@ -267,9 +348,13 @@ int cmd_watch(const struct options *options, int argc, char **argv)
 		setlinebuf(stdout);
 		log_begin("watch", false); /* its messages cannot wait for its end */
 		hold_signals(SIG_BLOCK);
+		if (moves_watch(&w.moves))
+			log_warning("this kernel does not tell when processes are moved to "
+				    "another cgroup: run `hostqos adopt` then");
 		err = interfaces_watch(&w.links);
 		err = err ? log_error(err, "cannot listen to rtnetlink") : watch(&w);
 	}
+	moves_close(&w.moves);
 	nl_socket_free(w.links);
 	paths_close(&w.paths);
 	free(w.interfaces);

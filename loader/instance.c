@@ -26,6 +26,7 @@ static const char *const map_names[NMAPS] = {
 	[MAP_RULE_COUNTERS] = "rule_counters",
 	[MAP_FAULTS] = "faults",
 	[MAP_ESCAPES] = "escapes",
+	[MAP_HOMES] = "homes",
 	[MAP_INTERFACES] = "interfaces",
 	[MAP_MADE_CGROUPS] = "made_cgroups",
 	[MAP_INSTALL] = "install",

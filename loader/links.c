@@ -41,6 +41,8 @@ static const struct hook {
 	{"tcp_sockets", LINK_ITERATOR, BPF_TRACE_ITER, 0, "live TCP sockets change class"},
 	{"process_sockets", LINK_ITERATOR, BPF_TRACE_ITER, 0, "live sockets change class"},
 	{"flow_sockets", LINK_ITERATOR, BPF_TRACE_ITER, 0, "show flows"},
+	{"socket_holders", LINK_ITERATOR, BPF_TRACE_ITER, 0,
+	 "who holds sockets: adopt, show flows"},
 	{"exe_files", LINK_ITERATOR, BPF_TRACE_ITER, 0, "the kernel's view of executables"},
 };
 

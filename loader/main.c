@@ -67,6 +67,11 @@ static const struct verb {
 	 "run a command in a class's cgroup",
 	 "The class must have a `cgroup` in the policy in force. Exits as the command does.\n\n"
 	 "Example: hostqos run --class voice -- ./softphone -v\n"},
+	{"adopt", "", 0, 0, cmd_adopt,
+	 "take sockets to the cgroups of the processes that hold them",
+	 "For processes that were moved to another cgroup, and for services whose sockets the\n"
+	 "service manager opened. `hostqos watch` does it by itself.\n\n"
+	 "Example: hostqos adopt\n"},
 	{"watch", "", 0, 0, cmd_watch, "keep the policy in force fitted to the machine",
 	 "Stays in the foreground, for a service manager to keep. Attaches interfaces that appear,\n"
 	 "and looks executables and users up again when packages and accounts change. Works on\n"

@@ -46,10 +46,10 @@ static const struct {
 	const char *name;
 	enum object_part part;
 } others[] = {
-	{"explain", OBJECT_EXPLAIN},
-	{"trial_start", OBJECT_TRIAL},
-	{"trial", OBJECT_TRIAL},
-	{"trial_timer", OBJECT_TRIAL},
+	{"explain", OBJECT_EXPLAIN},	 {"trial_start", OBJECT_TRIAL},
+	{"trial", OBJECT_TRIAL},	 {"trial_timer", OBJECT_TRIAL},
+	{"process_moved", OBJECT_MOVES}, {"process_executed", OBJECT_MOVES},
+	{"moves", OBJECT_MOVES},
 };
 
 static enum object_part part_of(const char *name)

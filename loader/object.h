@@ -14,7 +14,7 @@ struct bpf_object;
 void object_hash(char hex[72]);
 
 /* Programs and maps that are loaded together. */
-enum object_part { OBJECT_HOOKS, OBJECT_EXPLAIN, OBJECT_TRIAL };
+enum object_part { OBJECT_HOOKS, OBJECT_EXPLAIN, OBJECT_TRIAL, OBJECT_MOVES };
 
 /*
  * Load the programs of one part, with the instance's pinned maps where they

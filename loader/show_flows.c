@@ -6,6 +6,7 @@
 #include <hostqos/mirror.h>
 
 #include "cgroups.h"
+#include "homes.h"
 #include "print.h"
 #include "show.h"
 
@@ -47,8 +48,19 @@ static __u8 mirrored(const struct in_force *f, const struct hq_socket *s)
 	return class_name(f, d) ? hq_mirrored(&f->classes[d->class], &s->flow) : HQ_DSCP_NONE;
 }
 
+/* Where a socket is held that is at home elsewhere: the cgroup, or "several cgroups"; else NULL. */
+static const char *held_in(const struct instance *in, const struct stray *stray,
+			   char path[PATH_MAX])
+{
+	if (!stray)
+		return NULL;
+	if (!stray->to)
+		return "several cgroups";
+	return cgroup_path(in, stray->to, path) ? "(gone)" : path;
+}
+
 static struct json_object *flow_json(const struct in_force *f, const struct hq_socket *s,
-				     const char *cgroup)
+				     const char *cgroup, const char *held)
 {
 	struct json_object *o = json_object_new_object();
 	const struct hq_decision *d = &s->flow.decision;
@@ -67,12 +79,14 @@ static struct json_object *flow_json(const struct in_force *f, const struct hq_s
 	json_add_bool(o, "adopted", s->flow.bits & HQ_FLOW_ADOPTED);
 	json_add_count(o, "uid", s->flow.id.uid);
 	json_add_string(o, "cgroup", cgroup);
+	json_add_bool(o, "stale", held);
+	json_add_string(o, "held_in", held ? held : cgroup);
 	json_add_count(o, "cookie", s->cookie);
 	return o;
 }
 
 static void flow_row(struct text_table *table, const struct in_force *f, const struct hq_socket *s,
-		     const char *cgroup)
+		     const char *cgroup, const char *held)
 {
 	const struct hq_decision *d = &s->flow.decision;
 	const char *class = class_name(f, d), *rule = rule_name(f, d);
@@ -86,8 +100,9 @@ static void flow_row(struct text_table *table, const struct in_force *f, const s
 	text_table_cell(table, "%s", class ? class : "-");
 	text_table_cell(table, "%s", rule ? rule : "-");
 	text_table_cell(table, "%s", dscp == HQ_DSCP_NONE ? "-" : print_dscp(text, dscp));
-	text_table_cell(table, "%s%s", reason(f, s),
-			s->flow.bits & HQ_FLOW_ADOPTED ? ", adopted" : "");
+	text_table_cell(table, "%s%s%s%s", reason(f, s),
+			s->flow.bits & HQ_FLOW_ADOPTED ? ", adopted" : "",
+			held ? ", stale: held in " : "", held ? held : "");
 	marks_cells(table, f, s);
 	text_table_cell(table, "%u", s->flow.id.uid);
 	text_table_cell(table, "%s", cgroup ? cgroup : "(gone)");
@@ -100,22 +115,29 @@ int show_flows(const struct instance *in, const struct in_force *f, bool json)
 					       ">UID",	"CGROUP",   NULL};
 	struct json_object *list;
 	struct text_table table;
-	struct sockets flows;
+	struct sockets flows = {};
+	struct strays strays;
 	size_t i;
-	int err = sockets_read(&flows, in, "flow_sockets");
+	int err = strays_read(&strays, in, 0);
 
-	if (err)
+	if (!err)
+		err = sockets_read(&flows, in, "flow_sockets");
+	if (err) {
+		strays_free(&strays);
 		return err;
+	}
 	list = json_object_new_array();
 	text_table_begin(&table, headings);
 	for (i = 0; i < flows.count; i++) {
 		const struct hq_socket *s = &flows.list[i];
-		char path[PATH_MAX];
+		char path[PATH_MAX], where[PATH_MAX];
 		const char *cgroup = cgroup_path(in, s->flow.id.cgroup, path) ? NULL : path;
+		const char *held = held_in(in, strays_find(&strays, s->cookie), where);
 
-		json_object_array_add(list, flow_json(f, s, cgroup));
-		flow_row(&table, f, s, cgroup);
+		json_object_array_add(list, flow_json(f, s, cgroup, held));
+		flow_row(&table, f, s, cgroup, held);
 	}
+	strays_free(&strays);
 	sockets_free(&flows);
 	print_list(json, "flows", list, &table);
 	return 0;

@@ -21,6 +21,16 @@ __u32 own_netns(void)
 	return stat("/proc/self/ns/net", &st) ? 0 : st.st_ino;
 }
 
+/* The kernel's PROC_PID_INIT_INO. */
+#define INITIAL_PID_NAMESPACE 0xeffffffc
+
+bool sees_all_processes(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/pid", &st) && st.st_ino == INITIAL_PID_NAMESPACE;
+}
+
 int iterator_read(int link, void **data, size_t *length)
 {
 	char *all = NULL, *more;

@@ -5,6 +5,7 @@
 #ifndef HOSTQOS_LOADER_SOCKETS_H
 #define HOSTQOS_LOADER_SOCKETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <hostqos/abi.h>
@@ -47,6 +48,9 @@ int socket_borrow(const struct hq_socket *s);
  * cgroup/setsockopt does it. 0 or -errno.
  */
 int socket_mark(const struct hq_socket *s, const struct hq_class *class);
+
+/* Is this the initial pid namespace, whose numbers the kernel's iterators and programs use? */
+bool sees_all_processes(void);
 
 /* Inode number of this network namespace. */
 __u32 own_netns(void);

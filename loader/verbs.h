@@ -24,6 +24,7 @@ struct options {
 };
 
 /* Arguments are what remains after options. Returns the exit status. */
+int cmd_adopt(const struct options *options, int argc, char **argv);
 int cmd_apply(const struct options *options, int argc, char **argv);
 int cmd_check(const struct options *options, int argc, char **argv);
 int cmd_detach(const struct options *options, int argc, char **argv);

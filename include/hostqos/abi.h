@@ -218,8 +218,8 @@ struct hq_decision {
 
 /* Who made a socket. Captured at its creation, never changed but by adoption. */
 struct hq_identity {
-	__u64 cgroup;	  /* id of the socket's cgroup */
-	__u64 cgroup_ptr; /* its struct cgroup; the socket holds a reference */
+	__u64 cgroup;	  /* id of the socket's cgroup, or of its holders' (bpf/homes.h) */
+	__u64 cgroup_ptr; /* its struct cgroup; the socket holds a reference to its own */
 	__u64 exe_inode;
 	__u64 exe_name; /* hq_name_hash() of the running file's base name */
 	__u32 exe_device;
@@ -298,6 +298,16 @@ struct hq_socket {
 	__u32 priority;
 	struct hq_decision before; /* what it was before this pass; generation 0: new here */
 	struct hq_flow flow;
+};
+
+/* What `socket_holders` writes of each process that holds a socket with a flow. */
+struct hq_holding {
+	__u64 cookie;
+	__u64 home;   /* id of the cgroup that the socket is classified by */
+	__u64 holder; /* that of the process; 0: it holds the socket for others only */
+	__u32 pid;
+	__u8 outside; /* the holder's cgroup is not governed */
+	__u8 pad[3];
 };
 
 /* What `exe_files` writes of each open file: its executable's identity, were it run. */

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Sockets whose processes live in another cgroup than the sockets were made in:
+ * moved processes, and services whose sockets a manager opened.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/ip.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "hostqos.h"
+#include "process.h"
+#include "sockets.h"
+#include "traffic.h"
+
+#define AF21 18
+#define EF   46
+
+#define UDP_PORT    7000
+#define TCP_PORT    7001
+#define LISTEN_PORT 7002
+
+static const char policy[] = "classes: { a: { dscp: EF, cgroup: @/a }, b: { dscp: AF21 } }\n"
+			     "rules: [{ match: { cgroup: @/b }, class: b }]\n";
+
+/* A process that does what it is told by single letters. */
+struct puppet {
+	pid_t pid;
+	int orders;
+};
+
+enum { UDP, TCP, LISTENER, SOCKETS };
+
+static void open_sockets(int fd[SOCKETS])
+{
+	fd[UDP] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	connect_to(fd[UDP], FAR4, UDP_PORT);
+	fd[TCP] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	connect_to(fd[TCP], FAR4, TCP_PORT);
+	fd[LISTENER] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bind_to(fd[LISTENER], NEAR4, LISTEN_PORT);
+	listen(fd[LISTENER], 8);
+}
+
+/* 's': send by each; 'f': have a child that holds them too. */
+static void be_puppet(int orders)
+{
+	int fd[SOCKETS];
+	char order;
+
+	open_sockets(fd);
+	while (read(orders, &order, 1) == 1) {
+		if (order == 'f' && fork() == 0) {
+			pause();
+			_exit(0);
+		}
+		if (order != 's')
+			continue;
+		send_bytes(fd[UDP], 1);
+		send_bytes(fd[TCP], 1);
+		close(accept(fd[LISTENER], NULL, NULL));
+	}
+	_exit(0);
+}
+
+static struct puppet start_puppet(const struct place *place)
+{
+	struct puppet p;
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC))
+		fail_msg("pipe: %s", strerror(errno));
+	p.pid = place_fork(place, 0);
+	if (p.pid == 0) {
+		close(ends[1]);
+		be_puppet(ends[0]);
+	}
+	close(ends[0]);
+	p.orders = ends[1];
+	return p;
+}
+
+static void order(const struct puppet *p, char letter)
+{
+	if (write(p->orders, &letter, 1) != 1)
+		fail_msg("the process is gone: %s", strerror(errno));
+}
+
+static void end_puppet(struct puppet *p)
+{
+	close(p->orders);
+	waitpid(p->pid, NULL, 0);
+}
+
+static void move_to(const struct testbed *tb, pid_t pid, const char *cgroup)
+{
+	struct place place = near_place(tb, cgroup);
+	char path[PATH_MAX], number[16];
+	int fd, n;
+
+	snprintf(path, sizeof(path), "%s%s/cgroup.procs", cgroup_mount(), place.cgroup);
+	n = snprintf(number, sizeof(number), "%d", pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, number, n) != n)
+		fail_msg("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* The scene: a puppet at /a, the far side, its ends of the connections. */
+struct scene {
+	struct testbed *tb;
+	struct capture *c;
+	struct puppet puppet;
+	int listener, server;
+};
+
+static struct scene begin(struct testbed *tb)
+{
+	struct place near = near_place(tb, "/a"), far = far_place(tb);
+	struct scene s = {.tb = tb, .c = capture_start(tb, tb->far, FAR_IF)};
+
+	s.listener = tcp_listener(&far, FAR4, TCP_PORT);
+	s.puppet = start_puppet(&near);
+	s.server = accept_from(s.listener);
+	AWAIT(netns_listens(tb->near, IPPROTO_TCP, LISTEN_PORT));
+	return s;
+}
+
+static void finish(struct scene *s)
+{
+	end_puppet(&s->puppet);
+	close(s->server);
+	close(s->listener);
+}
+
+/* What its datagrams, its connection and the connections that it accepts bear. */
+static void expect_marks(struct scene *s, int dscp)
+{
+	struct place far = far_place(s->tb);
+	int client;
+
+	capture_clear(s->c);
+	order(&s->puppet, 's');
+	receive_bytes(s->server, 1);
+	client = tcp_client(&far, NEAR4, LISTEN_PORT);
+	receive_end(client);
+	close(client);
+	judge(s->c, FLOW(.to_port = UDP_PORT), dscp, 1);
+	judge(s->c, FLOW(.to_port = TCP_PORT, .data = true), dscp, 1);
+	judge(s->c, FLOW(.from_port = LISTEN_PORT), dscp, 2);
+}
+
+static size_t length_of(struct json_object *json, const char *array)
+{
+	return json_object_array_length(json_member(json, array));
+}
+
+/* How many flows `show flows` calls stale, all of them held there. */
+static int count_stale(struct testbed *tb, const char *held_in)
+{
+	struct json_object *json = hostqos_json(tb, 0, "show flows"), *flow;
+	struct place place = near_place(tb, held_in);
+	int stale = 0;
+	size_t i;
+
+	for (i = 0; i < length_of(json, "flows"); i++) {
+		flow = json_object_array_get_idx(json_member(json, "flows"), i);
+		if (!json_object_get_boolean(json_member(flow, "stale")))
+			continue;
+		assert_string_equal(json_object_get_string(json_member(flow, "held_in")),
+				    place.cgroup);
+		stale++;
+	}
+	json_object_put(json);
+	return stale;
+}
+
+static void expect_adoption(struct testbed *tb, size_t rehomed, size_t undecided)
+{
+	struct json_object *json = hostqos_json(tb, 0, "adopt");
+
+	if (length_of(json, "rehomed") != rehomed || length_of(json, "undecided") != undecided)
+		fail_msg("not %zu and %zu: %s", rehomed, undecided,
+			 json_object_to_json_string(json));
+	json_object_put(json);
+}
+
+static void moved_process_keeps_its_class_until_it_is_adopted(void **state)
+{
+	struct testbed *tb = *state;
+	struct scene s;
+
+	apply(tb, policy);
+	s = begin(tb);
+	expect_marks(&s, EF);
+	expect_adoption(tb, 0, 0);
+	move_to(tb, s.puppet.pid, "/b");
+	expect_marks(&s, EF);
+	assert_int_equal(count_stale(tb, "/b"), SOCKETS);
+	expect_adoption(tb, SOCKETS, 0);
+	expect_marks(&s, AF21);
+	assert_int_equal(count_stale(tb, "/b"), 0);
+	/* What is at home there stays there. */
+	apply(tb, policy);
+	expect_marks(&s, AF21);
+	move_to(tb, s.puppet.pid, "/a");
+	expect_adoption(tb, SOCKETS, 0);
+	expect_marks(&s, EF);
+	finish(&s);
+}
+
+/* Sockets older than hostqos are of the cgroup that they were made in, as all are. */
+static void moved_process_older_than_the_policy_is_adopted(void **state)
+{
+	struct testbed *tb = *state;
+	struct scene s = begin(tb);
+
+	move_to(tb, s.puppet.pid, "/b");
+	apply(tb, policy);
+	expect_marks(&s, EF);
+	expect_adoption(tb, SOCKETS, 0);
+	expect_marks(&s, AF21);
+	detach(tb);
+	expect_marks(&s, 0);
+	finish(&s);
+}
+
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%d", &child) != 1)
+		child = 0;
+	if (file)
+		fclose(file);
+	return child;
+}
+
+static void holders_that_differ_leave_it_where_it_is(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *text;
+	struct scene s;
+	pid_t child;
+
+	apply(tb, policy);
+	s = begin(tb);
+	order(&s.puppet, 'f');
+	AWAIT((child = child_of(s.puppet.pid)));
+	/* One of them is where the socket was made. */
+	move_to(tb, child, "/b");
+	expect_adoption(tb, 0, 0);
+	/* None is, and each is somewhere else. */
+	move_to(tb, s.puppet.pid, "/c");
+	expect_adoption(tb, 0, SOCKETS);
+	text = hostqos_start(tb, "adopt");
+	assert_int_equal(process_wait(text), 0);
+	assert_non_null(strstr(process_output(text), "several cgroups"));
+	expect_marks(&s, EF);
+	/* Both agree. */
+	move_to(tb, s.puppet.pid, "/b");
+	expect_adoption(tb, SOCKETS, 0);
+	expect_marks(&s, AF21);
+	kill(child, SIGKILL);
+	finish(&s);
+}
+
+/* The policy's reach is the cgroup that a socket was made in. */
+static void socket_does_not_leave_the_governed_cgroup(void **state)
+{
+	struct testbed *tb = *state;
+	struct scene s;
+
+	near_place(tb, "/a");
+	apply(tb, "hostqos: 1\nattach: { cgroup: @/a, interfaces: [" NEAR_IF "] }\n"
+		  "classes: { default: { dscp: EF } }\n");
+	s = begin(tb);
+	move_to(tb, s.puppet.pid, "/outside");
+	expect_adoption(tb, 0, SOCKETS);
+	expect_marks(&s, EF);
+	finish(&s);
+}
+
+/* Nothing holds a cgroup for a socket that is at home there by adoption. */
+static void home_that_is_gone_is_not_read(void **state)
+{
+	struct testbed *tb = *state;
+	struct place b = near_place(tb, "/b");
+	struct scene s;
+
+	apply(tb, policy);
+	s = begin(tb);
+	move_to(tb, s.puppet.pid, "/b");
+	expect_adoption(tb, SOCKETS, 0);
+	move_to(tb, s.puppet.pid, "/c");
+	cgroup_remove(b.cgroup);
+	apply(tb, "classes: { default: { dscp: CS1 }, c: { dscp: EF, cgroup: @/c } }\n");
+	order(&s.puppet, 's');
+	receive_bytes(s.server, 1);
+	expect_adoption(tb, SOCKETS, 0);
+	close(tcp_client(&(struct place){.netns = tb->far}, NEAR4, LISTEN_PORT));
+	expect_marks(&s, EF);
+	finish(&s);
+}
+
+static bool has_said(struct process *watch, const char *what)
+{
+	char *text = process_output(watch);
+	bool said = strstr(text, what);
+
+	free(text);
+	return said;
+}
+
+static void watch_adopts_by_itself(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *watch;
+	struct scene s;
+
+	apply(tb, policy);
+	s = begin(tb);
+	watch = hostqos_start(tb, "watch");
+	AWAIT(has_said(watch, "interfaces:"));
+	move_to(tb, s.puppet.pid, "/b");
+	AWAIT(has_said(watch, "class b"));
+	expect_marks(&s, AF21);
+	assert_int_equal(count_stale(tb, "/b"), 0);
+	finish(&s);
+}
+
+/* A service: answers each connection on descriptor 3 with one byte. */
+#define SERVE "serve"
+
+static int serve(void)
+{
+	int fd;
+
+	while ((fd = accept(3, NULL, NULL)) >= 0) {
+		send(fd, "x", 1, MSG_NOSIGNAL);
+		close(fd);
+	}
+	return 1;
+}
+
+#define SERVICE SCRATCH "/service"
+
+/*
+ * What systemd does: opens sockets of services, starts one of them on its own
+ * socket, in its own cgroup, and holds all of them all along.
+ */
+static void be_manager(int orders)
+{
+	int mine, its;
+	char order;
+
+	for (mine = 0; mine < 2; mine++) {
+		its = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		bind_to(its, NEAR4, LISTEN_PORT + mine);
+		listen(its, 8);
+	}
+	if (read(orders, &order, 1) == 1 && fork() == 0) {
+		/* Told when it has been moved. */
+		if (read(orders, &order, 1) != 1)
+			_exit(1);
+		dup2(its, 3);
+		execl(SERVICE, SERVICE, SERVE, NULL);
+		_exit(1);
+	}
+	pause();
+	_exit(0);
+}
+
+static struct puppet start_manager(struct testbed *tb)
+{
+	struct place place = near_place(tb, "/init.scope");
+	struct puppet p;
+	int ends[2];
+
+	run(tb, &place, "cp /proc/%d/exe " SERVICE, getpid());
+	if (pipe2(ends, O_CLOEXEC))
+		fail_msg("pipe: %s", strerror(errno));
+	p.pid = place_fork(&place, 0);
+	if (p.pid == 0)
+		be_manager(ends[0]);
+	close(ends[0]);
+	p.orders = ends[1];
+	AWAIT(netns_listens(tb->near, IPPROTO_TCP, LISTEN_PORT + 1));
+	return p;
+}
+
+static void expect_service(struct testbed *tb, struct capture *c, int dscp)
+{
+	struct place far = far_place(tb);
+	int client = tcp_client(&far, NEAR4, LISTEN_PORT + 1);
+
+	receive_bytes(client, 1);
+	receive_end(client);
+	close(client);
+	judge(c, FLOW(.from_port = LISTEN_PORT + 1), dscp, 2);
+	capture_clear(c);
+}
+
+/* The other service's socket is nobody's but the manager's. */
+static void expect_other_service(struct testbed *tb, struct capture *c, int dscp)
+{
+	struct place far = far_place(tb);
+
+	close(tcp_client(&far, NEAR4, LISTEN_PORT));
+	judge(c, FLOW(.from_port = LISTEN_PORT), dscp, 1);
+	capture_clear(c);
+}
+
+#define SERVICES                                                                                   \
+	"classes: { manager: { dscp: EF }, web: { dscp: AF21 } }\n"                                \
+	"rules:\n"                                                                                 \
+	"  - { match: { cgroup: @/web, exe: " SERVICE " }, class: web }\n"                         \
+	"  - { match: { cgroup: @/init.scope }, class: manager }\n"
+
+static void socket_of_a_service_goes_to_the_service(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct puppet manager = start_manager(tb);
+	pid_t service;
+
+	apply(tb, SERVICES);
+	order(&manager, 'f');
+	AWAIT((service = child_of(manager.pid)));
+	/* About to be started: it holds all that its parent holds. */
+	move_to(tb, service, "/web");
+	expect_adoption(tb, 0, 0);
+	order(&manager, 'x');
+	expect_service(tb, c, EF);
+	expect_adoption(tb, 1, 0);
+	expect_service(tb, c, AF21);
+	expect_other_service(tb, c, EF);
+	kill(service, SIGKILL);
+	kill(manager.pid, SIGKILL);
+	end_puppet(&manager);
+}
+
+static void watch_sees_a_service_begin(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct puppet manager = start_manager(tb);
+	struct process *watch;
+	pid_t service;
+
+	apply(tb, SERVICES);
+	watch = hostqos_start(tb, "-j watch");
+	AWAIT(has_said(watch, "interfaces"));
+	order(&manager, 'f');
+	AWAIT((service = child_of(manager.pid)));
+	move_to(tb, service, "/web");
+	order(&manager, 'x');
+	AWAIT(has_said(watch, "\"class\":\"web\""));
+	expect_service(tb, c, AF21);
+	expect_other_service(tb, c, EF);
+	kill(service, SIGKILL);
+	kill(manager.pid, SIGKILL);
+	end_puppet(&manager);
+}
+
+static void another_pid_namespace_is_reported(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	struct process *apply;
+
+	apply = process_start(tb, &near,
+			      "unshare --pid --fork --mount-proc %s --instance %s apply %s",
+			      hostqos_binary(), tb->instance, policy_file(tb, policy));
+	assert_int_equal(process_wait(apply), 0);
+	assert_non_null(strstr(process_errors(apply), "pid namespace"));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		NET_TEST(moved_process_keeps_its_class_until_it_is_adopted),
+		NET_TEST(moved_process_older_than_the_policy_is_adopted),
+		NET_TEST(holders_that_differ_leave_it_where_it_is),
+		NET_TEST(socket_does_not_leave_the_governed_cgroup),
+		NET_TEST(home_that_is_gone_is_not_read),
+		NET_TEST(watch_adopts_by_itself),
+		NET_TEST(socket_of_a_service_goes_to_the_service),
+		NET_TEST(watch_sees_a_service_begin),
+		NET_TEST(another_pid_namespace_is_reported),
+	};
+
+	if (argc == 2 && !strcmp(argv[1], SERVE))
+		return serve();
+	return RUN_NET_TESTS(argc, argv, tests);
+}
