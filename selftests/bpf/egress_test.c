@@ -30,6 +30,7 @@ static const char policy[] = "hostqos: 1\n"
 			     " exceed: { remark: LE } } }\n"
 			     "  timed: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb } }\n"
 			     "  untimed: { dscp: AF41, egress: { rate: 8kbit, burst: 3kb } }\n"
+			     "  chosen: { dscp: EF, priority: 6, app_dscp: honor }\n"
 			     "rules:\n"
 			     "  - { match: { protocol: udp, remote_port: 5060 }, class: voice }\n"
 			     "  - { match: { remote: [198.51.100.7, '2001:db8:7::/48'] },"
@@ -171,6 +172,37 @@ static void priority_is_set(void **state)
 	(void)state;
 	assert_int_equal(send_as("voice", &spec, &b).priority, 6);
 	assert_int_equal(send_as("video", &spec, &b).priority, 0);
+}
+
+/* Of TCP the socket's own options count, not what a packet brings: a RST has its peer's mark. */
+static void honored_options_count(void **state)
+{
+	static const uint8_t brought[] = {EF << 2, 0, LE << 2};
+	struct hq_flow flow = run_tcp_flow(g, "chosen");
+	struct packet_spec spec = {.family = 4, .protocol = IPPROTO_TCP};
+	struct built b;
+	struct run r;
+	size_t i;
+
+	(void)state;
+	flow.saved = (struct hq_saved){.bits = HQ_SAVED_TOS | HQ_SAVED_PRIORITY,
+				       .tos = AF41 << 2,
+				       .set_tos = EF << 2,
+				       .priority = 3};
+	for (i = 0; i < sizeof(brought); i++) {
+		spec.dsfield = brought[i];
+		run_give(g, &flow);
+		packet_build(&b, &spec);
+		r = run_one(RUN_GOVERNED, &b);
+		assert_only_marked(&b, &r, AF41 << 2);
+		assert_int_equal(r.priority, 3);
+	}
+	/* Nothing was asked for. */
+	flow.saved.tos = flow.saved.priority = 0;
+	run_give(g, &flow);
+	r = run_one(RUN_GOVERNED, &b);
+	assert_only_marked(&b, &r, EF << 2);
+	assert_int_equal(r.priority, 6);
 }
 
 static void ungoverned_is_untouched(void **state)
@@ -528,6 +560,7 @@ int main(void)
 		cmocka_unit_test(right_mark_is_not_rewritten),
 		cmocka_unit_test(keep_leaves_the_packet),
 		cmocka_unit_test(priority_is_set),
+		cmocka_unit_test(honored_options_count),
 		cmocka_unit_test(ungoverned_is_untouched),
 		cmocka_unit_test(other_protocols_are_untouched),
 		cmocka_unit_test(truncated_headers_pass),

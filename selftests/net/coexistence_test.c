@@ -3,11 +3,17 @@
  * Machines as they are: other installations, an operator's qdiscs, names with
  * dots, cgroups and mounts that go away.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+#include <bpf/bpf.h>
 
 #include "capture.h"
 #include "hostqos.h"
@@ -139,6 +145,71 @@ static void sockets_of_containers_get_their_own_back(void **state)
 	close(container);
 }
 
+/* A program of somebody else's that refuses TCP_MAXSEG with EPERM, and nothing else. */
+static int attach_refuser(const char *cgroup, enum bpf_attach_type type)
+{
+	static const struct bpf_insn insns[] = {
+		{.code = BPF_LDX | BPF_MEM | BPF_W,
+		 .dst_reg = 2,
+		 .src_reg = 1,
+		 .off = offsetof(struct bpf_sockopt, level)},
+		{.code = BPF_LDX | BPF_MEM | BPF_W,
+		 .dst_reg = 3,
+		 .src_reg = 1,
+		 .off = offsetof(struct bpf_sockopt, optname)},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1},
+		{.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 2, .off = 2, .imm = IPPROTO_TCP},
+		{.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 3, .off = 1, .imm = TCP_MAXSEG},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = type);
+	char path[PATH_MAX];
+	int program, target, link;
+
+	snprintf(path, sizeof(path), "%s%s", cgroup_mount(), cgroup);
+	target = open(path, O_RDONLY | O_DIRECTORY);
+	program = bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCKOPT, "refuser", "GPL", insns,
+				sizeof(insns) / sizeof(insns[0]), &opts);
+	link = bpf_link_create(program, target, type, NULL);
+	if (link < 0)
+		fail_msg("cannot attach to %s: %s", path, strerror(errno));
+	close(program);
+	close(target);
+	return link;
+}
+
+/* Nearer to the socket and farther from it: both programs have their say. */
+static void sockopt_programs_of_others_work(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	const char *cgroups[] = {tb->cgroup, near.cgroup};
+	int fd, set, get, mss = 1000;
+	socklen_t size = sizeof(mss);
+	size_t i;
+
+	cgroup_make(near.cgroup);
+	for (i = 0; i < 2; i++) {
+		set = attach_refuser(cgroups[i], BPF_CGROUP_SETSOCKOPT);
+		get = attach_refuser(cgroups[i], BPF_CGROUP_GETSOCKOPT);
+		apply(tb, "classes: { voice: { dscp: EF, cgroup: @/app } }\n");
+		fd = tcp_socket(&near, FAR4);
+		bind_to(fd, NEAR4, 0);
+		set_option(fd, IPPROTO_IP, IP_TOS, AF21 << 2);
+		assert_int_equal(get_option(fd, IPPROTO_IP, IP_TOS), AF21 << 2);
+		assert_int_equal(flow_mark(tb, fd, "granted", "tos"), EF);
+		assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, size), -1);
+		assert_int_equal(errno, EPERM);
+		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &size), -1);
+		assert_int_equal(errno, EPERM);
+		close(fd);
+		close(set);
+		close(get);
+		detach(tb);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +218,7 @@ int main(int argc, char **argv)
 		NET_TEST(interface_names_may_have_dots),
 		NET_TEST(bpffs_is_mounted_where_it_is_not),
 		NET_TEST(sockets_of_containers_get_their_own_back),
+		NET_TEST(sockopt_programs_of_others_work),
 		NET_TEST(cgroup_that_went_away_is_noticed),
 	};
 
