@@ -56,7 +56,7 @@ static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet 
 	}
 	inbound = p->syn_ack ? key->inbound_dscp
 			     : peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
-	if (!hq_mirror_allows(class, inbound) ||
+	if (class->mirror == HQ_MIRROR_UPSTREAM || !hq_mirror_allows(class, inbound) ||
 	    !mirror_trusts(p->generation, p->decision.class, key->remote))
 		return own;
 	return inbound;
@@ -126,7 +126,7 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 		flow->inbound_dscp = flow->latest_dscp = key->inbound_dscp;
 	}
 	decision = decide(flow, key, p->generation);
-	mirror_settle(flow, decision, key->remote);
+	mirror_settle(flow, sk, decision, key->remote);
 	if (flow_load_decision(flow).generation)
 		flow_keep(flow, decision);
 	flow_settle(flow, decision);

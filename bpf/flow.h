@@ -5,6 +5,8 @@
 #ifndef HOSTQOS_BPF_FLOW_H
 #define HOSTQOS_BPF_FLOW_H
 
+#include <bpf/bpf_core_read.h>
+
 #include "kernel.h"
 #include "classify.h"
 
@@ -12,9 +14,11 @@
 #define SOCK_DGRAM  2
 #define SOCK_RAW    3
 
+#define TCP_ESTABLISHED	 1
 #define TCP_SYN_RECV	 3
 #define TCP_TIME_WAIT	 6
 #define TCP_CLOSE	 7
+#define TCP_CLOSE_WAIT	 8
 #define TCP_LISTEN	 10
 #define TCP_NEW_SYN_RECV 12
 
@@ -61,6 +65,20 @@ static __always_inline void sock_remote(struct bpf_sock *sk, __u8 address[16])
 	w[1] = sk->dst_ip6[1];
 	w[2] = sk->dst_ip6[2];
 	w[3] = sk->dst_ip6[3];
+}
+
+/* The same of a socket that is the kernel's own struct. */
+static __always_inline void kernel_address(const struct sock *sk, __u8 address[16], int remote)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET)
+		set_mapped(address, remote ? BPF_CORE_READ(sk, __sk_common.skc_daddr)
+					   : BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+	else if (remote)
+		BPF_CORE_READ_INTO((struct in6_addr___kernel *)address, sk,
+				   __sk_common.skc_v6_daddr);
+	else
+		BPF_CORE_READ_INTO((struct in6_addr___kernel *)address, sk,
+				   __sk_common.skc_v6_rcv_saddr);
 }
 
 /*

@@ -54,6 +54,10 @@ struct in6_addr___kernel {
 	__u8 u6_addr8[16];
 };
 
+typedef struct {
+	__u64 counter;
+} atomic64_t;
+
 struct sock_common {
 	__u16 skc_family;
 	__u8 skc_state;
@@ -64,10 +68,16 @@ struct sock_common {
 	struct in6_addr___kernel skc_v6_daddr;
 	struct in6_addr___kernel skc_v6_rcv_saddr;
 	possible_net_t skc_net;
+	atomic64_t skc_cookie;
 };
+
+typedef struct {
+	int owned;
+} socket_lock_t;
 
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	__u16 sk_type;
 	__u16 sk_protocol;
 	__u8 sk_userlocks : 4;
@@ -101,6 +111,7 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 mss_cache;
 	bool is_mptcp;
+	__u32 write_seq;
 };
 
 struct tcp_request_sock {
@@ -163,11 +174,13 @@ struct css_set {
 };
 
 struct task_struct {
+	int pid;
 	int tgid;
 	unsigned int flags;
 	char comm[16];
 	struct task_struct *real_parent;
 	struct css_set *cgroups;
+	__u64 start_time;
 	struct mm_struct *mm;
 	const struct cred *cred;
 };

@@ -6,7 +6,6 @@
 #ifndef HOSTQOS_BPF_MARKS_H
 #define HOSTQOS_BPF_MARKS_H
 
-#include "flow.h"
 #include "mirror.h"
 
 #define SOL_SOCKET	   1

@@ -44,19 +44,6 @@ static __always_inline struct listening_key listening_key_of(const struct sock *
 	};
 }
 
-static __always_inline void kernel_address(const struct sock *sk, __u8 address[16], int remote)
-{
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET)
-		set_mapped(address, remote ? BPF_CORE_READ(sk, __sk_common.skc_daddr)
-					   : BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-	else if (remote)
-		BPF_CORE_READ_INTO((struct in6_addr___kernel *)address, sk,
-				   __sk_common.skc_v6_daddr);
-	else
-		BPF_CORE_READ_INTO((struct in6_addr___kernel *)address, sk,
-				   __sk_common.skc_v6_rcv_saddr);
-}
-
 /* As key_from_sock(), from the kernel's own struct. */
 static __always_inline void key_from_kernel_sock(struct flow_key *key, const struct hq_flow *flow,
 						 const struct sock *sk)
@@ -107,7 +94,7 @@ static __always_inline void adopt_state(struct hq_flow *flow, const struct sock 
 }
 
 /* Classify by the policy in force. The decision before is returned. */
-static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const struct sock *sk,
+static __always_inline struct hq_decision reclassify(struct hq_flow *flow, struct sock *sk,
 						     __u32 generation)
 {
 	struct hq_decision before = flow_load_decision(flow), after;
@@ -115,7 +102,7 @@ static __always_inline struct hq_decision reclassify(struct hq_flow *flow, const
 
 	key_from_kernel_sock(&key, flow, sk);
 	after = decide(flow, &key, generation);
-	mirror_settle(flow, after, key.remote);
+	mirror_settle(flow, sk, after, key.remote);
 	flow_keep(flow, after);
 	flow_settle(flow, after);
 	return before;

@@ -59,8 +59,10 @@ static __always_inline void settle_connection(struct bpf_sock_ops *ctx, struct h
 {
 	struct hq_decision decision = decide(flow, key, generation);
 	const struct hq_class *class = policy_class_of(generation, decision.class);
+	struct bpf_sock *sk = ctx->sk;
 
-	mirror_settle(flow, decision, key->remote);
+	if (sk)
+		mirror_settle(flow, sk, decision, key->remote);
 	settle(ctx, flow, decision);
 	if (class && class->mirror == HQ_MIRROR_LATEST)
 		bpf_sock_ops_cb_flags_set(ctx,
@@ -72,7 +74,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow 
 				       struct flow_key *key, __u32 generation)
 {
 	flow->bits |= HQ_FLOW_CONNECTED;
-	flow->latest_dscp = HQ_DSCP_NONE;
+	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
 	settle_connection(ctx, flow, key, generation);
 }
 

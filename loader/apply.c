@@ -45,15 +45,18 @@ static int write_install(const struct apply *a)
 /* Load this binary's programs, with whatever maps are pinned already. */
 static int load(struct apply *a)
 {
+	unsigned int parts = OBJECT_HOOKS;
 	int err;
 
 	if (a->skel)
 		return 0;
+	if (a->source.policy && policy_mirrors_upstream(a->source.policy))
+		parts |= OBJECT_UPSTREAM;
 	if (!a->install.metered_mark)
 		a->install.metered_mark = random_mark();
 	if (!a->install.netns)
 		a->install.netns = own_netns();
-	err = object_load(&a->skel, &a->in, OBJECT_HOOKS, a->install.metered_mark);
+	err = object_load(&a->skel, &a->in, parts, a->install.metered_mark);
 	if (err)
 		return err;
 	instance_close_maps(&a->in);
@@ -222,6 +225,8 @@ static int follow(struct apply *a, const struct tables *tables)
 	if (err)
 		return log_error(err, "cannot wait for running programs");
 	err = links_commit(&a->links, &a->in);
+	if (!err && !(a->want.features & HQ_FEATURE_UPSTREAM))
+		err = instance_forget_upstream(&a->in);
 	if (!err)
 		err = egress_commit(&a->in, &a->chosen);
 	if (!err)

@@ -206,6 +206,8 @@ static struct json_object *features_json(const struct status *s)
 	json_add_bool(o, "clsact", s->clsact);
 	json_add_bool(o, "refuse", s->f.header.features & HQ_FEATURE_REFUSE);
 	json_add_bool(o, "inbound_dscp", s->f.header.features & HQ_FEATURE_INBOUND_DSCP);
+	json_add_bool(o, "mirror_latest", s->f.header.features & HQ_FEATURE_LATEST);
+	json_add_bool(o, "mirror_upstream", s->f.header.features & HQ_FEATURE_UPSTREAM);
 	json_add_bool(o, "forwarded", s->f.header.features & HQ_FEATURE_FORWARDED);
 	json_add_bool(o, "pacing", s->f.header.features & HQ_FEATURE_PACING);
 	return o;

@@ -17,6 +17,8 @@
 
 #define BPFFS_DEFAULT "/sys/fs/bpf"
 
+#define UPSTREAMS "upstreams" /* of bpf/upstream.h, which the loader does not read */
+
 static const char *const map_names[NMAPS] = {
 	[MAP_ACTIVE] = "active",
 	[MAP_FLOWS] = "flows",
@@ -32,9 +34,15 @@ static const char *const map_names[NMAPS] = {
 	[MAP_INSTALL] = "install",
 };
 
+/* Socket storage, which bpftool cannot dump. */
+static bool is_storage(const char *name)
+{
+	return !strcmp(name, map_names[MAP_FLOWS]) || !strcmp(name, UPSTREAMS);
+}
+
 int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name)
 {
-	return join_path(out, strcmp(name, map_names[MAP_FLOWS]) ? in->maps : in->dir, name);
+	return join_path(out, is_storage(name) ? in->dir : in->maps, name);
 }
 
 int require_privileges(void)
@@ -245,11 +253,24 @@ int remove_directory(const char *dir)
 	return err;
 }
 
+int instance_forget_upstream(const struct instance *in)
+{
+	static const char *const maps[] = {"threads", "connected_for"};
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < sizeof(maps) / sizeof(maps[0]) && !err; i++)
+		err = unlink_in(maps[i], (void *)in->maps);
+	return err;
+}
+
 int instance_remove(struct instance *in)
 {
 	char base[PATH_MAX];
 	int err = unlink_in(map_names[MAP_FLOWS], in->dir);
 
+	if (!err)
+		err = unlink_in(UPSTREAMS, in->dir);
 	if (!err)
 		err = remove_directory(in->maps);
 	if (err)

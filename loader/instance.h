@@ -3,8 +3,9 @@
  * An installation: the directory <bpffs>/hostqos/NAME/{links,maps}, its lock,
  * and the maps pinned there. Nothing about it is kept anywhere else.
  *
- * `flows` is pinned beside the two: bpftool can dump every map in maps/, but
- * the kernel lists socket storage through an iterator only.
+ * Socket storage (`flows`, `upstreams`) is pinned beside the two: bpftool can
+ * dump every map in maps/, but the kernel lists socket storage through an
+ * iterator only.
  */
 #ifndef HOSTQOS_LOADER_INSTANCE_H
 #define HOSTQOS_LOADER_INSTANCE_H
@@ -74,6 +75,9 @@ int instance_claim(const struct instance *in, int *claim);
 
 /* Open the pinned maps that exist. 0 if all do, -ENOENT if some do not, other -errno reported. */
 int instance_open(struct instance *in);
+
+/* Let go of the maps of bpf/upstream.bpf.c, where no class mirrors across a proxy any more. */
+int instance_forget_upstream(const struct instance *in);
 
 /* Remove maps and directories; the lock goes with them. 0 or -errno, reported. */
 int instance_remove(struct instance *in);

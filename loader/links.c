@@ -38,6 +38,16 @@ static const struct hook {
 	 "marks that applications ask for"},
 	{"getsockopt", LINK_CGROUP, BPF_CGROUP_GETSOCKOPT, HQ_FEATURE_APP_DSCP,
 	 "applications see the marks that they asked for"},
+	{"thread_received", LINK_TRACING, BPF_TRACE_RAW_TP, HQ_FEATURE_UPSTREAM,
+	 "a class mirrors across a proxy: whom a thread serves"},
+	{"thread_accepted4", LINK_CGROUP, BPF_CGROUP_INET4_GETPEERNAME, HQ_FEATURE_UPSTREAM,
+	 "likewise: IPv4 clients that it accepts"},
+	{"thread_accepted6", LINK_CGROUP, BPF_CGROUP_INET6_GETPEERNAME, HQ_FEATURE_UPSTREAM,
+	 "likewise: IPv6 clients that it accepts"},
+	{"thread_connects4", LINK_CGROUP, BPF_CGROUP_INET4_CONNECT, HQ_FEATURE_UPSTREAM,
+	 "likewise: for whom it connects over IPv4"},
+	{"thread_connects6", LINK_CGROUP, BPF_CGROUP_INET6_CONNECT, HQ_FEATURE_UPSTREAM,
+	 "likewise: for whom it connects over IPv6"},
 	{"tcp_sockets", LINK_ITERATOR, BPF_TRACE_ITER, 0, "live TCP sockets change class"},
 	{"process_sockets", LINK_ITERATOR, BPF_TRACE_ITER, 0, "live sockets change class"},
 	{"flow_sockets", LINK_ITERATOR, BPF_TRACE_ITER, 0, "show flows"},
@@ -103,6 +113,8 @@ static bool in_place(int fd, struct link *link, __u64 cgroup)
 		       info.cgroup.attach_type == link->type;
 	case LINK_ITERATOR:
 		return info.type == BPF_LINK_TYPE_ITER;
+	case LINK_TRACING:
+		return info.type == BPF_LINK_TYPE_RAW_TRACEPOINT;
 	case LINK_TCX:
 		/* struct { ifindex; attach_type } as for netns and xdp links. */
 		return info.type == HQ_LINK_TYPE_TCX && info.xdp.ifindex == link->ifindex;
@@ -331,7 +343,9 @@ int links_attach(struct links *l, const struct instance *in, struct bpf_object *
 				 : program_of(twin(l, link)->fd);
 		if (program < 0)
 			return program;
-		err = link->ok ? upgrade(link, program) : stage(link, in, program, want);
+		/* A tracepoint's link has its program for life (bpf_raw_tp_link_lops). */
+		err = link->ok && link->kind != LINK_TRACING ? upgrade(link, program)
+							     : stage(link, in, program, want);
 		if (!object)
 			close(program);
 	}

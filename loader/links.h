@@ -18,7 +18,7 @@
 
 struct bpf_object;
 
-enum link_kind { LINK_CGROUP, LINK_ITERATOR, LINK_TCX };
+enum link_kind { LINK_CGROUP, LINK_ITERATOR, LINK_TRACING, LINK_TCX };
 
 struct link {
 	char name[32]; /* of its pin */

@@ -46,10 +46,20 @@ static const struct {
 	const char *name;
 	enum object_part part;
 } others[] = {
-	{"explain", OBJECT_EXPLAIN},	 {"trial_start", OBJECT_TRIAL},
-	{"trial", OBJECT_TRIAL},	 {"trial_timer", OBJECT_TRIAL},
-	{"process_moved", OBJECT_MOVES}, {"process_executed", OBJECT_MOVES},
+	{"explain", OBJECT_EXPLAIN},
+	{"trial_start", OBJECT_TRIAL},
+	{"trial", OBJECT_TRIAL},
+	{"trial_timer", OBJECT_TRIAL},
+	{"process_moved", OBJECT_MOVES},
+	{"process_executed", OBJECT_MOVES},
 	{"moves", OBJECT_MOVES},
+	{"thread_received", OBJECT_UPSTREAM},
+	{"thread_accepted4", OBJECT_UPSTREAM},
+	{"thread_accepted6", OBJECT_UPSTREAM},
+	{"thread_connects4", OBJECT_UPSTREAM},
+	{"thread_connects6", OBJECT_UPSTREAM},
+	{"threads", OBJECT_UPSTREAM},
+	{"connected_for", OBJECT_UPSTREAM},
 };
 
 static enum object_part part_of(const char *name)
@@ -62,24 +72,23 @@ static enum object_part part_of(const char *name)
 	return OBJECT_HOOKS;
 }
 
-static void choose_part(struct hostqos_bpf *skel, enum object_part part)
+static void choose_parts(struct hostqos_bpf *skel, unsigned int parts)
 {
 	struct bpf_program *program;
 	struct bpf_map *map;
 
 	bpf_object__for_each_program(program, skel->obj)
-		bpf_program__set_autoload(program, part_of(bpf_program__name(program)) == part);
+		bpf_program__set_autoload(program, part_of(bpf_program__name(program)) & parts);
 	bpf_object__for_each_map(map, skel->obj)
 	{
 		enum object_part its = part_of(bpf_map__name(map));
 
 		if (its != OBJECT_HOOKS)
-			bpf_map__set_autocreate(map, its == part);
+			bpf_map__set_autocreate(map, its & parts);
 	}
 }
 
-int object_load(struct hostqos_bpf **out, const struct instance *in, enum object_part part,
-		__u16 mark)
+int object_load(struct hostqos_bpf **out, const struct instance *in, unsigned int parts, __u16 mark)
 {
 	struct hostqos_bpf *skel = hostqos_bpf__open();
 	int err;
@@ -87,7 +96,7 @@ int object_load(struct hostqos_bpf **out, const struct instance *in, enum object
 	if (!skel)
 		return log_error(-errno, "cannot open the BPF object");
 	skel->rodata->metered_mark = mark;
-	choose_part(skel, part);
+	choose_parts(skel, parts);
 	err = set_pin_paths(skel, in);
 	if (!err)
 		err = hostqos_bpf__load(skel);

@@ -14,15 +14,21 @@ struct bpf_object;
 void object_hash(char hex[72]);
 
 /* Programs and maps that are loaded together. */
-enum object_part { OBJECT_HOOKS, OBJECT_EXPLAIN, OBJECT_TRIAL, OBJECT_MOVES };
+enum object_part {
+	OBJECT_HOOKS = 1 << 0,
+	OBJECT_EXPLAIN = 1 << 1,
+	OBJECT_TRIAL = 1 << 2,
+	OBJECT_MOVES = 1 << 3,
+	OBJECT_UPSTREAM = 1 << 4, /* sees all of the system: with the hooks, where asked for */
+};
 
 /*
- * Load the programs of one part, with the instance's pinned maps where they
- * exist; its other maps are made and pinned. `mark` is the skb->tc_index of
+ * Load the programs of these parts, with the instance's pinned maps where they
+ * exist; their other maps are made and pinned. `mark` is the skb->tc_index of
  * packets that this installation has metered. 0 or -errno, reported; nothing
  * stays pinned then.
  */
-int object_load(struct hostqos_bpf **skel, const struct instance *in, enum object_part part,
+int object_load(struct hostqos_bpf **skel, const struct instance *in, unsigned int parts,
 		__u16 mark);
 
 /* Ask the program `explain`, once its part is loaded. 0 or -errno, reported. */

@@ -12,12 +12,22 @@ void compile_mirror(struct hq_class *to, const struct policy_mirror *from, __u32
 		[HQ_MIRROR_NONE] = 0,
 		[HQ_MIRROR_SYN] = HQ_FEATURE_INBOUND_DSCP,
 		[HQ_MIRROR_LATEST] = HQ_FEATURE_INBOUND_DSCP | HQ_FEATURE_LATEST,
-		[HQ_MIRROR_UPSTREAM] = HQ_FEATURE_UPSTREAM,
+		[HQ_MIRROR_UPSTREAM] = HQ_FEATURE_INBOUND_DSCP | HQ_FEATURE_UPSTREAM,
 	};
 
 	to->mirror = from->of;
 	to->mirror_allow = from->allow;
 	*features |= needs[from->of];
+}
+
+bool policy_mirrors_upstream(const struct policy *policy)
+{
+	size_t i;
+
+	for (i = 0; i < policy->class_count; i++)
+		if (policy->classes[i].mirror.of == HQ_MIRROR_UPSTREAM)
+			return true;
+	return false;
 }
 
 static void add_peers(struct hq_image *image, uint16_t class, const struct policy_value *value,

@@ -149,6 +149,9 @@ int policy_find_class(const struct policy *policy, const char *name);
 /* Bit d: an application of the class may choose DSCP d. */
 uint64_t policy_honored(const struct policy_class *class);
 
+/* Does some class mirror across a proxy? */
+bool policy_mirrors_upstream(const struct policy *policy);
+
 /* The burst in bytes: as written, or chosen from the rate. */
 uint64_t policy_burst(const struct policy_egress *egress);
 

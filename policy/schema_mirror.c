@@ -49,8 +49,6 @@ static void read_of(struct schema *s, const struct schema_found *found)
 	if (scalar_named(scalar_mirrors, "what to mirror: syn, latest or upstream",
 			 found->value->text, &of, &error))
 		diag_error(s->diag, found->value->at, "%s", error.why);
-	else if (of == HQ_MIRROR_UPSTREAM)
-		schema_not_supported(s, found->value->at, found->value->text);
 	else
 		mirror->of = of;
 }

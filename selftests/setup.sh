@@ -12,7 +12,7 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 unpacked=$(realpath -m "${O:-build}/unpacked")
 
 # Groups, package, how to know that it is there, what for. A package with a "+" is unpacked below
-# the build folder instead: nginx would start a service, busybox-static would replace busybox.
+# the build folder instead: nginx and haproxy would start a service, busybox-static would replace busybox.
 table='
 build,test,vm  gcc               cc:stdio.h            compiles the command and the tests
 build,test,vm  libc6-dev         cc:stdio.h            the headers of the C library and the kernel
@@ -33,6 +33,9 @@ test,demo,vm   tcpdump           tcpdump               captures packets, and rea
 test,vm        mptcpize          mptcpize              makes programs speak MPTCP
 test,demo,vm   curl              curl                  fetches, over IPv4 and IPv6
 test,demo,vm   nginx+            nginx                 serves, over IPv4 and IPv6
+test,vm        haproxy+          haproxy               is a proxy of two modes
+test,vm        liblua5.3-0       lib:liblua5.3.so.0    which it needs
+test,vm        libopentracing-c-wrapper0 lib:libopentracing-c-wrapper.so.0 which it needs
 vm             qemu-system-x86   qemu-system-x86_64    emulates the machine
 vm             busybox-static+   busybox.static        boots it
 vm             cpio              cpio                  packs its first files
@@ -63,7 +66,8 @@ present() {
 	cc:*) echo "#include <${1#cc:}>" | ${CC:-gcc} -E - >/dev/null 2>&1 ;;
 	pc:*) pkg-config --exists "$(sed 's/^pc://; s/>=/ >= /' <<<"$1")" 2>/dev/null ;;
 	busybox.static) [ -x "$unpacked/busybox-static/bin/busybox" ] ;;
-	nginx) command -v nginx >/dev/null || [ -x "$unpacked/nginx/usr/sbin/nginx" ] ;;
+	lib:*) ldconfig -p | grep -qF "${1#lib:}" ;;
+	nginx | haproxy) command -v "$1" >/dev/null || [ -x "$unpacked/$1/usr/sbin/$1" ] ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

@@ -164,3 +164,12 @@ int flow_mark(struct testbed *tb, int fd, const char *which, const char *option)
 	json_object_put(shown);
 	return value;
 }
+
+bool has_hook(struct testbed *tb, const char *hook)
+{
+	struct json_object *status = hostqos_json(tb, 0, "status");
+	bool found = json_find(json_member(status, "attached"), "hook", hook) != NULL;
+
+	json_object_put(status);
+	return found;
+}

@@ -38,6 +38,8 @@ struct json_object *hostqos_json(struct testbed *tb, int status, const char *ver
 struct json_object *json_member(struct json_object *object, const char *name);
 /* The element of an array whose member `name` is the string; NULL if there is none. */
 struct json_object *json_find(struct json_object *array, const char *name, const char *value);
+/* Is the hook attached, by `status`? */
+bool has_hook(struct testbed *tb, const char *hook);
 
 /*
  * A mark of a governed socket by `show flows`: what was "asked" (-1 where

@@ -462,15 +462,6 @@ static void expect_member(struct json_object *o, const char *name, const char *e
 	assert_string_equal(json_object_get_string(json_member(o, name)), expected);
 }
 
-static bool has_hook(struct testbed *tb, const char *hook)
-{
-	struct json_object *status = hostqos_json(tb, 0, "status");
-	bool found = json_find(json_member(status, "attached"), "hook", hook) != NULL;
-
-	json_object_put(status);
-	return found;
-}
-
 static void what_is_mirrored_is_shown(void **state)
 {
 	struct testbed *tb = *state;

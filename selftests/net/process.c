@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "process.h"
+#include "hostqos.h"
 
 #define MAX_ARGUMENTS 64
 
@@ -56,14 +56,31 @@ pid_t place_fork(const struct place *place, uint64_t clone_flags)
 	return pid;
 }
 
-struct process *process_startv(struct testbed *tb, const struct place *place, char *const argv[])
+static struct process *process_new(const char *name)
 {
 	struct process *process = calloc(1, sizeof(*process));
 
 	process->out = memfd_create("output", MFD_CLOEXEC);
 	process->err = memfd_create("errors", MFD_CLOEXEC);
 	process->status = -1;
-	snprintf(process->name, sizeof(process->name), "%s", argv[0]);
+	snprintf(process->name, sizeof(process->name), "%s", name);
+	return process;
+}
+
+/* It runs: the testbed ends it. */
+static struct process *process_running(struct testbed *tb, struct process *process)
+{
+	if (tb) {
+		process->next = tb->processes;
+		tb->processes = process;
+	}
+	return process;
+}
+
+struct process *process_startv(struct testbed *tb, const struct place *place, char *const argv[])
+{
+	struct process *process = process_new(argv[0]);
+
 	process->pid = place_fork(place, 0);
 	if (process->pid == 0) {
 		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
@@ -75,11 +92,21 @@ struct process *process_startv(struct testbed *tb, const struct place *place, ch
 		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
-	if (tb) {
-		process->next = tb->processes;
-		tb->processes = process;
+	return process_running(tb, process);
+}
+
+struct process *process_call(struct testbed *tb, const struct place *place, void (*f)(void *),
+			     void *arg)
+{
+	struct process *process = process_new("a function");
+
+	process->pid = place_fork(place, 0);
+	if (process->pid == 0) {
+		alarm(0);
+		f(arg);
+		_exit(0);
 	}
-	return process;
+	return process_running(tb, process);
 }
 
 static struct process *start_line(struct testbed *tb, const struct place *place, const char *format,
@@ -192,4 +219,25 @@ void run(struct testbed *tb, const struct place *place, const char *format, ...)
 			 process_output(process), process_errors(process));
 	if (!tb)
 		free_process(process);
+}
+
+const char *server_program(const char *name)
+{
+	static char path[512];
+
+	snprintf(path, sizeof(path), "/usr/sbin/%s", name);
+	if (!access(path, X_OK))
+		return path;
+	snprintf(path, sizeof(path), "%s", hostqos_binary());
+	if (strrchr(path, '/'))
+		sprintf(strrchr(path, '/') + 1, "unpacked/%s/usr/sbin/%s", name, name);
+	return path;
+}
+
+void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+
+	if (!file || fputs(text, file) < 0 || fclose(file))
+		fail_msg("%s: %s", path, strerror(errno));
 }

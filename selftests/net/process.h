@@ -26,6 +26,9 @@ pid_t place_fork(const struct place *place, uint64_t clone_flags);
 struct process *process_start(struct testbed *tb, const struct place *place, const char *format,
 			      ...) __attribute__((format(printf, 3, 4)));
 struct process *process_startv(struct testbed *tb, const struct place *place, char *const argv[]);
+/* A function of this program instead; its child ends when it returns. */
+struct process *process_call(struct testbed *tb, const struct place *place, void (*f)(void *),
+			     void *arg);
 
 /* Exit status; 128 + the signal's number where one ended it. */
 int process_wait(struct process *process);
@@ -39,5 +42,12 @@ void process_end_all(struct testbed *tb);
 /* Start, wait, and fail the test unless it exits with 0. */
 void run(struct testbed *tb, const struct place *place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * A server that may have been unpacked beside the build instead of installed,
+ * where it would have been started. Static storage.
+ */
+const char *server_program(const char *name);
+void write_file(const char *path, const char *text);
 
 #endif

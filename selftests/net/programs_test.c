@@ -18,25 +18,10 @@
 
 #define FILE_SIZE (3 << 20)
 
-/* nginx may have been unpacked beside the build instead of installed. */
-static const char *nginx(void)
+static void make_file(const char *path, size_t length)
 {
-	static char path[512];
-
-	if (!access("/usr/sbin/nginx", X_OK))
-		return "/usr/sbin/nginx";
-	snprintf(path, sizeof(path), "%s", hostqos_binary());
-	if (strrchr(path, '/'))
-		strcpy(strrchr(path, '/') + 1, "unpacked/nginx/usr/sbin/nginx");
-	return path;
-}
-
-static void write_file(const char *path, const char *text, size_t length)
-{
-	FILE *file = fopen(path, "we");
-
-	if (!file || (text && fputs(text, file) < 0) ||
-	    (!text && ftruncate(fileno(file), length)) || fclose(file))
+	write_file(path, "");
+	if (truncate(path, length))
 		fail_msg("%s: %s", path, strerror(errno));
 }
 
@@ -60,9 +45,9 @@ static void start_nginx(struct testbed *tb, const struct place *place)
 		"}\n";
 
 	mkdir(SCRATCH "/www", 0755);
-	write_file(SCRATCH "/www/file", NULL, FILE_SIZE);
-	write_file(SCRATCH "/nginx.conf", config, 0);
-	process_start(tb, place, "%s -e stderr -c " SCRATCH "/nginx.conf", nginx());
+	make_file(SCRATCH "/www/file", FILE_SIZE);
+	write_file(SCRATCH "/nginx.conf", config);
+	process_start(tb, place, "%s -e stderr -c " SCRATCH "/nginx.conf", server_program("nginx"));
 	AWAIT(netns_listens(place->netns, IPPROTO_TCP, 8080));
 }
 
@@ -85,7 +70,7 @@ static void nginx_serves_both_families_in_its_class(void **state)
 		text, sizeof(text),
 		"classes: { web: { dscp: AF21, syn_ack: AF31 } }\n"
 		"rules: [{ match: { exe: %s, protocol: tcp, local_port: [80, 8080], direction: inbound }, class: web }]\n",
-		nginx());
+		server_program("nginx"));
 	apply(tb, text);
 	start_nginx(tb, &near);
 	fetch(tb, &far, NEAR4);
