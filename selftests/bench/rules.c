@@ -86,6 +86,7 @@ static unsigned int measure(struct subject *s, __u32 known)
 {
 	struct asked a = {
 		.flow.id = {.cgroup = CGROUP,
+			    .cgroup_ptr = 1,
 			    .uid = 7,
 			    .known = HQ_BIT(HQ_DIM_CGROUP) | HQ_BIT(HQ_DIM_USER)},
 		.flow.protocol = IPPROTO_TCP,

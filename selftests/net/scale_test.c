@@ -46,24 +46,26 @@ static double seconds_of_children(void)
 	return seconds_of(&used);
 }
 
+/* The first apply loads the programs, whatever the policy; the second fills the other slot. */
 static void ten_thousand_rules_fit(void **state)
 {
 	struct testbed *tb = *state;
-	double before = seconds_of_children(), took;
 	struct bpf_ids *ids = calloc(1, sizeof(*ids));
+	double begin, first, second;
 	uint64_t memory;
 
+	begin = seconds_of_children();
 	apply_large(tb, LARGE_RULES);
-	took = seconds_of_children() - before;
-	/* The other slot too. */
+	first = seconds_of_children() - begin;
 	apply_large(tb, LARGE_RULES - 1);
+	second = seconds_of_children() - begin - first;
 	bpf_ids_collect(tb, ids);
 	memory = bpf_ids_memory(ids);
-	print_message("applied in %.2f s of CPU, %.1f MB in %zu maps\n", took, memory / 1048576.0,
-		      ids->map_count);
+	print_message("applied in %.2f s of CPU, again in %.2f; %.1f MB in %zu maps\n", first,
+		      second, memory / 1048576.0, ids->map_count);
 	assert_true(memory > 1UL << 20);
 	assert_true(memory < MOST_MEMORY);
-	assert_true(took < patience(MOST_SECONDS));
+	assert_true(second < patience(MOST_SECONDS));
 	free(ids);
 }
 
