@@ -1,36 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * hostqos/marks.h for BPF: a hq_socket_ref is whatever bpf_setsockopt() takes
- * in the calling program type.
+ * A socket gets the marks of its class.
  */
 #ifndef HOSTQOS_BPF_MARKS_H
 #define HOSTQOS_BPF_MARKS_H
 
 #include "mirror.h"
-
-#define SOL_SOCKET	   1
-#define SO_PRIORITY	   12
-#define SO_MAX_PACING_RATE 47
-#define SOL_TCP		   6
-#define TCP_SAVE_SYN	   27
-#define SOL_IP		   0
-#define IP_TOS		   1
-#define SOL_IPV6	   41
-#define IPV6_TCLASS	   67
-
-typedef void *hq_socket_ref;
-
-static __always_inline int hq_option_get(hq_socket_ref s, int level, int name, __s32 *value)
-{
-	return bpf_getsockopt(s, level, name, value, sizeof(*value));
-}
-
-static __always_inline int hq_option_set(hq_socket_ref s, int level, int name, __s32 value)
-{
-	return bpf_setsockopt(s, level, name, &value, sizeof(value));
-}
-
-#include <hostqos/marks.h>
+#include "option.h"
 
 /* Bytes of headers on the wire beside an MSS of payload: Ethernet, IP, TCP with time stamps. */
 static __always_inline __u32 wire_overhead(__u8 family)

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The socket's own marks: IP_TOS, IPV6_TCLASS, SO_PRIORITY, SO_MAX_PACING_RATE.
  * Set on the socket they cost nothing per packet, reach what the kernel sends
@@ -6,22 +6,39 @@
  * the application has set, or the socket began with, is kept in its flow, is
  * what counts where the class honours it, and is given back when a class does
  * not want the option any more.
- *
- * How an option is read and written is the includer's affair; before this file
- * it declares
- *
- *	typedef ... hq_socket_ref;
- *	static int hq_option_get(hq_socket_ref s, int level, int name, __s32 *value);
- *	static int hq_option_set(hq_socket_ref s, int level, int name, __s32 value);
- *
- * both 0 or -errno, and has the constants of socket.h and in.h in sight.
  */
-#ifndef HOSTQOS_MARKS_H
-#define HOSTQOS_MARKS_H
+#ifndef HOSTQOS_BPF_OPTION_H
+#define HOSTQOS_BPF_OPTION_H
 
-#include "abi.h"
-#include "app_dscp.h"
-#include "dscp.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <hostqos/app_dscp.h>
+
+#include "kernel.h"
+
+#define SOL_SOCKET	   1
+#define SO_PRIORITY	   12
+#define SO_MAX_PACING_RATE 47
+#define SOL_TCP		   6
+#define TCP_SAVE_SYN	   27
+#define SOL_IP		   0
+#define IP_TOS		   1
+#define SOL_IPV6	   41
+#define IPV6_TCLASS	   67
+
+/* Whatever bpf_setsockopt() takes in the calling program type. */
+typedef void *hq_socket_ref;
+
+static __always_inline int hq_option_get(hq_socket_ref s, int level, int name, __s32 *value)
+{
+	return bpf_getsockopt(s, level, name, value, sizeof(*value));
+}
+
+static __always_inline int hq_option_set(hq_socket_ref s, int level, int name, __s32 value)
+{
+	return bpf_setsockopt(s, level, name, &value, sizeof(value));
+}
 
 #define HQ_DSFIELD_MASK ((__s32)(0xff & ~HQ_ECN_MASK))
 
