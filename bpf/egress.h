@@ -24,7 +24,12 @@
  * macvlan, bond, bridge, tunnel) shows it again. Chosen at random by the
  * loader, never 0; no other user of tc_index is left in the kernel since 6.3.
  */
-const volatile __u16 metered_mark = 1;
+const volatile __u16 metered_mark __weak = 1;
+
+/* shadow.bpf.c, which is to change no flow, classifies with a copy of it. */
+#ifndef working_flow
+#define working_flow(flow, packet) (flow)
+#endif
 
 static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct packet *p,
 					     const struct hq_class *class)
@@ -62,19 +67,16 @@ static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet 
 	return inbound;
 }
 
-/* Meter, count, mark. Returns the verdict for tc. */
-static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
+#define DROPPED 0x100
+
+/* Meter and count. The DSCP that the packet is to have, or DROPPED. */
+static __always_inline __u32 profile(struct __sk_buff *skb, struct packet *p,
+				     const struct hq_class *class, struct hq_class_counters *count)
 {
-	const struct hq_class *class = policy_class_of(p->generation, p->decision.class);
-	struct hq_class_counters *count = class_counters_of(p->decision.class);
 	__u32 bytes = skb->wire_len, segments = skb->gso_segs ?: 1;
 	enum colour colour;
 	__u8 dscp;
 
-	if (!class || !class->defined || !count) {
-		fault(HQ_FAULT_CLASS);
-		return escape(skb, HQ_ESCAPE_INTERNAL);
-	}
 	colour = colour_of(skb, p, class);
 	dscp = class->dscp;
 	if (class->syn_ack != dscp && (p->syn_ack || opens_fast(skb, p)))
@@ -89,16 +91,31 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
 		count->exceed_packets += segments;
 		count->exceed_bytes += bytes;
 		if (class->exceed == HQ_EXCEED_DROP)
-			return TC_ACT_SHOT;
+			return DROPPED;
 		dscp = class->exceed_dscp;
 	}
 	count->packets += segments;
 	count->bytes += bytes;
+	return dscp == HQ_KEEP ? kept_dscp(p) : dscp;
+}
+
+/* Meter, count, mark. Returns the verdict for tc. */
+static __always_inline int condition(struct __sk_buff *skb, struct packet *p)
+{
+	const struct hq_class *class = policy_class_of(p->generation, p->decision.class);
+	struct hq_class_counters *count = class_counters_of(p->decision.class);
+	__u32 dscp;
+
+	if (!class || !class->defined || !count) {
+		fault(HQ_FAULT_CLASS);
+		return escape(skb, HQ_ESCAPE_INTERNAL);
+	}
+	dscp = profile(skb, p, class, count);
+	if (dscp == DROPPED)
+		return TC_ACT_SHOT;
 	skb->tc_index = metered_mark;
 	if (class->priority != HQ_KEEP)
 		skb->priority = honored_priority(p, class, skb->priority);
-	if (dscp == HQ_KEEP)
-		dscp = kept_dscp(p);
 	if (dscp == hq_dscp(p->net.dsfield))
 		return PASS_ON;
 	if (rewrite_dscp(skb, &p->net, dscp))
@@ -185,13 +202,23 @@ static __always_inline int classify_packet(struct __sk_buff *skb, struct packet 
 			flow = flow_of_subflow(full);
 		}
 		if (flow)
-			return classify_sent(skb, flow, p);
+			return classify_sent(skb, working_flow(flow, p), p);
 	}
 	if (is_forwarded(skb))
 		return classify_forwarded(skb, p);
 	if (full && (full->type != SOCK_RAW || full->protocol != IPPROTO_TCP))
 		return 0;
 	return classify_answer(skb, p);
+}
+
+static __always_inline int is_refused(struct packet *p)
+{
+	if (!p->decision.refuse || p->decision.provisional)
+		return 0;
+	if (is_fragment(p, 1)) /* the others go with it */
+		fragment_remember(p, RED, HQ_KEEP);
+	count_refused(p->decision);
+	return 1;
 }
 
 static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
@@ -211,13 +238,7 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 	}
 	if (!classify_packet(skb, &p))
 		return escape(skb, escape_reason(skb));
-	if (p.decision.refuse && !p.decision.provisional) {
-		if (is_fragment(&p, 1)) /* the others go with it */
-			fragment_remember(&p, RED, HQ_KEEP);
-		count_refused(p.decision);
-		return TC_ACT_SHOT;
-	}
-	return condition(skb, &p);
+	return is_refused(&p) ? TC_ACT_SHOT : condition(skb, &p);
 }
 
 #endif

@@ -24,7 +24,7 @@
 #define POLICY_TABLE(name, inner)                                                                  \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
-		__uint(max_entries, 2);                                                            \
+		__uint(max_entries, HQ_SLOTS);                                                     \
 		__type(key, __u32);                                                                \
 		__array(values, struct inner);                                                     \
 	} policy_##name MAP

@@ -27,7 +27,7 @@ static __always_inline __u32 active_generation(void)
 
 static __always_inline __u32 policy_slot(__u32 generation)
 {
-	return generation & 1;
+	return hq_slot(generation);
 }
 
 static __always_inline const struct hq_header *policy_header_of(__u32 generation)

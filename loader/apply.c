@@ -20,6 +20,7 @@
 #include "force.h"
 #include "log.h"
 #include "object.h"
+#include "shadow.h"
 #include "sockets.h"
 
 /* Never 0: that is the tc_index of a packet that nobody marked. */
@@ -308,6 +309,9 @@ int apply_policy(struct apply *a)
 		err = find_place(a);
 	if (!err)
 		err = replace(a);
+	/* It was compared with what is not in force any more. */
+	if (!err)
+		err = shadow_discard(&a->in);
 	if (err && !a->flipped)
 		undo(a);
 	return err;

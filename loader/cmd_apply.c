@@ -95,6 +95,7 @@ static void print_text(const struct apply *a)
 	print_adoption(&a->adoption);
 	if (a->trial) {
 		trial = trial_json(&a->in, &a->trial->record);
+		printf("on trial ");
 		trial_print(trial);
 		json_object_put(trial);
 	}

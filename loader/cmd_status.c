@@ -20,6 +20,7 @@
 #include "links.h"
 #include "log.h"
 #include "output.h"
+#include "shadow.h"
 #include "trial.h"
 #include "verbs.h"
 
@@ -29,6 +30,7 @@ struct status {
 	struct hq_install install;
 	struct json_object *attached;
 	struct json_object *trial; /* NULL: none is on */
+	struct json_object *shadow;
 	bool tcx, clsact;
 	bool healthy;
 };
@@ -141,6 +143,18 @@ static int survey(struct status *s)
 	return err;
 }
 
+/* The policy that is a shadow, by its file; NULL: none. */
+static void tell_shadow(struct status *s)
+{
+	struct in_force shadow = {};
+	__u32 generation;
+
+	if (!shadow_generation(&s->in, &generation) &&
+	    !in_force_read_of(&s->in, generation, &shadow))
+		s->shadow = json_object_new_string(shadow.header.file);
+	in_force_free(&shadow);
+}
+
 static void tell_trial(struct status *s)
 {
 	struct hq_trial t;
@@ -164,6 +178,7 @@ static int gather(struct status *s)
 		return err == -ENOENT ? 0 : err;
 	s->healthy = true;
 	tell_trial(s);
+	tell_shadow(s);
 	/* Filters of a clsact qdisc are visible there only; where it is gone, so are they. */
 	netns_enter(s->install.netns);
 	return survey(s);
@@ -230,6 +245,7 @@ static void print_json(const struct status *s, const char *instance)
 		json_add(o, "faults", faults_json(s));
 		json_add(o, "escapes", escapes_json(s));
 		json_add(o, "trial", json_object_get(s->trial));
+		json_add(o, "shadow", json_object_get(s->shadow));
 	}
 	json_add(o, "attached", json_object_get(s->attached));
 	json_add(o, "errors", log_take("error"));
@@ -293,6 +309,9 @@ static void print_text(const struct status *s, const char *instance)
 		printf("trial:      ");
 		trial_print(s->trial);
 	}
+	if (s->shadow)
+		printf("shadow:     %s; see `hostqos shadow --show`\n",
+		       json_object_get_string(s->shadow));
 	print_faults(s);
 	print_escapes(s);
 	putchar('\n');
@@ -320,6 +339,7 @@ int cmd_status(const struct options *options, int argc, char **argv)
 	status = err ? finish(err, options->json) : s.healthy ? EXIT_DONE : EXIT_FAILED;
 	json_object_put(s.attached);
 	json_object_put(s.trial);
+	json_object_put(s.shadow);
 	in_force_free(&s.f);
 	instance_close(&s.in);
 	return status;

@@ -19,6 +19,7 @@
 #include "egress.h"
 #include "force.h"
 #include "log.h"
+#include "shadow.h"
 #include "sockets.h"
 #include "trial.h"
 
@@ -179,6 +180,20 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 	return 0;
 }
 
+int force_reserve(const struct instance *in, __u32 *generation)
+{
+	struct hq_active active = {};
+	int err = instance_active(in, &active);
+
+	if (err)
+		return log_error(err, "cannot read the generation in force");
+	active.newest = generation_after(&active);
+	err = set_active(in, &active);
+	if (!err)
+		*generation = active.newest;
+	return err;
+}
+
 int force_back(const struct instance *in, const struct in_force *from, const struct in_force *to)
 {
 	struct hq_active active = {};
@@ -229,6 +244,8 @@ int force_remove(struct instance *in)
 	while (held.count)
 		close(held.fds[--held.count]);
 	free(held.fds);
+	if (!err)
+		err = shadow_discard(in);
 	if (!err && in->map[MAP_INTERFACES] >= 0)
 		err = egress_commit(in, NULL);
 	if (!err && in->map[MAP_MADE_CGROUPS] >= 0)

@@ -22,6 +22,12 @@
 int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
 	       struct trial *trial, struct tables *tables, __u32 *generation);
 
+/*
+ * A generation that no policy had, for one that does not come into force.
+ * 0 or -errno, reported.
+ */
+int force_reserve(const struct instance *in, __u32 *generation);
+
 /* Flip back to the policy in the other slot. */
 int force_back(const struct instance *in, const struct in_force *from, const struct in_force *to);
 

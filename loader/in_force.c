@@ -79,7 +79,7 @@ static int open_tables(const struct instance *in, __u32 generation, struct table
 	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
 		enum table n = needed[i];
 
-		t->fd[n] = table_in_slot(in, n, generation & 1);
+		t->fd[n] = table_in_slot(in, n, hq_slot(generation));
 		if (t->fd[n] < 0)
 			err = t->fd[n];
 	}

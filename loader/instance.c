@@ -42,7 +42,9 @@ static bool is_storage(const char *name)
 
 int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name)
 {
-	return join_path(out, is_storage(name) ? in->dir : in->maps, name);
+	if (is_storage(name))
+		return join_path(out, in->dir, name);
+	return join_path(out, strncmp(name, "shadow", 6) ? in->maps : in->shadow, name);
 }
 
 int require_privileges(void)
@@ -107,7 +109,8 @@ int instance_init(struct instance *in, const char *name, bool mount_it)
 		strcpy(bpffs, BPFFS_DEFAULT);
 	}
 	if (join_path(base, bpffs, "hostqos") || join_path(in->dir, base, name) ||
-	    join_path(in->links, in->dir, "links") || join_path(in->maps, in->dir, "maps"))
+	    join_path(in->links, in->dir, "links") || join_path(in->maps, in->dir, "maps") ||
+	    join_path(in->shadow, in->dir, "shadow"))
 		return log_error(-ENAMETOOLONG, "the path of bpffs, %s", bpffs);
 	return 0;
 }
@@ -273,6 +276,8 @@ int instance_remove(struct instance *in)
 		err = unlink_in(UPSTREAMS, in->dir);
 	if (!err)
 		err = remove_directory(in->maps);
+	if (!err)
+		err = remove_directory(in->shadow);
 	if (err)
 		return err;
 	if (rmdir(in->dir) && errno != ENOENT)

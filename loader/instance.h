@@ -39,6 +39,7 @@ struct instance {
 	char dir[PATH_MAX];   /* <bpffs>/hostqos/NAME */
 	char links[PATH_MAX]; /* below it */
 	char maps[PATH_MAX];
+	char shadow[PATH_MAX];	/* links and maps of a shadow policy, as long as there is one */
 	char cgroup2[PATH_MAX]; /* where cgroup v2 is mounted */
 	bool made;		/* by instance_lock() */
 	int lock;		/* the locked directory, or -1 */
@@ -46,7 +47,7 @@ struct instance {
 	int outer[NTABLES];	/* the two slots of each table, or -1 */
 };
 
-/* Where a map of the BPF object is pinned. */
+/* Where a map of the BPF object is pinned: in maps/, those of a shadow in shadow/. */
 int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name);
 
 /* Privileges enough for anything but `check`? Says so if not. 0 or -EPERM. */

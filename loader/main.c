@@ -38,6 +38,12 @@ static const struct verb {
 	{"keep", "", 0, 0, cmd_keep, "keep the policy that is on trial",
 	 "An error where none is.\n\n"
 	 "Example: hostqos keep\n"},
+	{"shadow", "FILE|--show|--promote|--discard", 0, 1, cmd_shadow,
+	 "count what another policy would change",
+	 "FILE is loaded beside the policy in force, changes nothing, and counts on the traffic\n"
+	 "that leaves what it would remark, drop and refuse, by its own classes. --show prints the\n"
+	 "counts, --promote puts it in force, --discard ends it, as `apply` does.\n\n"
+	 "Example: hostqos shadow policy.yaml\n"},
 	{"diff", "FILE", 1, 1, cmd_diff, "what apply would change",
 	 "Exits with 0 either way; under -j, `changed` tells.\n\n"
 	 "Example: hostqos diff policy.yaml\n"},
@@ -165,7 +171,8 @@ enum {
 	OPTION_POLICY,
 	OPTION_PID,
 	OPTION_LIVE,
-	OPTION_FLOW,
+	OPTION_SHADOW, /* and enum shadow_action */
+	OPTION_FLOW = OPTION_SHADOW + SHADOW_DISCARD + 1,
 };
 
 static const struct option long_options[] = {
@@ -178,6 +185,9 @@ static const struct option long_options[] = {
 	{"policy", required_argument, NULL, OPTION_POLICY},
 	{"pid", required_argument, NULL, OPTION_PID},
 	{"live", no_argument, NULL, OPTION_LIVE},
+	{"show", no_argument, NULL, OPTION_SHADOW + SHADOW_SHOW},
+	{"promote", no_argument, NULL, OPTION_SHADOW + SHADOW_PROMOTE},
+	{"discard", no_argument, NULL, OPTION_SHADOW + SHADOW_DISCARD},
 	{"cgroup", required_argument, NULL, OPTION_FLOW + POLICY_CGROUP},
 	{"exe", required_argument, NULL, OPTION_FLOW + POLICY_EXE},
 	{"user", required_argument, NULL, OPTION_FLOW + POLICY_USER},
@@ -216,6 +226,11 @@ static void take_option(struct options *options, int option, const char *argumen
 	case OPTION_LIVE:
 		options->live = true;
 		break;
+	case OPTION_SHADOW + SHADOW_SHOW:
+	case OPTION_SHADOW + SHADOW_PROMOTE:
+	case OPTION_SHADOW + SHADOW_DISCARD:
+		options->shadow = option - OPTION_SHADOW;
+		break;
 	default:
 		options->flow[option - OPTION_FLOW] = argument;
 	}
@@ -230,6 +245,7 @@ static const struct {
 	 "cgroup exe user group family protocol type direction local remote local-port "
 	 "remote-port inbound-dscp origin policy pid live"},
 	{cmd_run, "class"},
+	{cmd_shadow, "show promote discard"},
 	{cmd_try, "for"},
 };
 

@@ -41,7 +41,8 @@ static int set_pin_paths(struct hostqos_bpf *skel, const struct instance *in)
 	return 0;
 }
 
-/* What is not a hook; all else is one, or a map that all use. */
+/* What is not a hook, beside all that is named after the shadow; all else is one, or a map that all
+ * use. */
 static const struct {
 	const char *name;
 	enum object_part part;
@@ -66,6 +67,8 @@ static enum object_part part_of(const char *name)
 {
 	size_t i;
 
+	if (!strncmp(name, "shadow", 6))
+		return OBJECT_SHADOW;
 	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (!strcmp(others[i].name, name))
 			return others[i].part;

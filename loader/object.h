@@ -20,6 +20,7 @@ enum object_part {
 	OBJECT_TRIAL = 1 << 2,
 	OBJECT_MOVES = 1 << 3,
 	OBJECT_UPSTREAM = 1 << 4, /* sees all of the system: with the hooks, where asked for */
+	OBJECT_SHADOW = 1 << 5,
 };
 
 /*

@@ -324,6 +324,14 @@ int tables_publish(const struct instance *in, const struct tables *t, __u32 slot
 	return err;
 }
 
+void tables_withdraw(const struct instance *in, __u32 slot)
+{
+	int i;
+
+	for (i = 0; i < NTABLES; i++)
+		bpf_map_delete_elem(in->outer[i], &slot);
+}
+
 int table_in_slot(const struct instance *in, enum table table, __u32 slot)
 {
 	__u32 id;

@@ -54,6 +54,9 @@ int table_in_slot(const struct instance *in, enum table table, __u32 slot);
 /* Are those in force pinned too? Else the command that flipped to them got no further. */
 bool tables_pinned(const struct instance *in);
 
+/* Empty a slot that nothing reads any more. */
+void tables_withdraw(const struct instance *in, __u32 slot);
+
 /* Pin them under their own names for bpftool, over those of the last generation. */
 int tables_pin(const struct instance *in, const struct tables *t);
 

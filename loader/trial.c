@@ -244,14 +244,13 @@ void trial_print(struct json_object *trial)
 
 	strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&until));
 	if (!ran_out && back)
-		printf("on trial until %s, then back to %s; `hostqos keep` keeps it\n", clock,
-		       back);
+		printf("until %s, then back to %s; `hostqos keep` keeps it\n", clock, back);
 	else if (!ran_out)
-		printf("on trial until %s, then detached; `hostqos keep` keeps it\n", clock);
+		printf("until %s, then detached; `hostqos keep` keeps it\n", clock);
 	else if (back)
-		printf("the trial ran out at %s and %s is back, but live sockets may have marks of "
+		printf("ran out at %s and %s is back, but live sockets may have marks of "
 		       "what was tried; apply again\n",
 		       clock, back);
 	else
-		printf("the trial ran out at %s and all packets are left alone; detach\n", clock);
+		printf("ran out at %s and all packets are left alone; detach\n", clock);
 }

@@ -12,10 +12,14 @@
 /* Exit statuses. */
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
+/* What `shadow` is to do. */
+enum shadow_action { SHADOW_LOAD, SHADOW_SHOW, SHADOW_PROMOTE, SHADOW_DISCARD };
+
 struct options {
 	const char *instance;
-	const char *class;	       /* of `run` */
-	const char *duration;	       /* of `try`; NULL: as it is usual */
+	const char *class;    /* of `run` */
+	const char *duration; /* of `try`; NULL: as it is usual */
+	enum shadow_action shadow;
 	const char *flow[POLICY_KEYS]; /* of `explain`: the flow in words */
 	const char *policy;	       /* of `explain`: a file instead of what is in force */
 	const char *pid;
@@ -32,6 +36,7 @@ int cmd_diff(const struct options *options, int argc, char **argv);
 int cmd_explain(const struct options *options, int argc, char **argv);
 int cmd_keep(const struct options *options, int argc, char **argv);
 int cmd_run(const struct options *options, int argc, char **argv);
+int cmd_shadow(const struct options *options, int argc, char **argv);
 int cmd_show(const struct options *options, int argc, char **argv);
 int cmd_status(const struct options *options, int argc, char **argv);
 int cmd_watch(const struct options *options, int argc, char **argv);

@@ -19,6 +19,18 @@
 
 #define HQ_ABI_VERSION 1
 
+/*
+ * The generation of a shadow policy has this bit; its tables are in a slot of
+ * their own.
+ */
+#define HQ_SHADOW (1U << 31)
+#define HQ_SLOTS  3
+
+static inline __u32 hq_slot(__u32 generation)
+{
+	return generation & HQ_SHADOW ? 2 : generation & 1;
+}
+
 #define HQ_MAX_CLASSES	   1024
 #define HQ_MAX_RULES	   16383 /* compiled entries; HQ_RULE_NONE is not one */
 #define HQ_RULE_NONE	   16383
@@ -374,6 +386,25 @@ struct hq_class_counters {
 	__u64 exceed_bytes;
 	__u64 refused; /* operations and packets refused */
 	__u64 flows;   /* sockets put into the class */
+};
+
+/*
+ * `shadow_changes` (per CPU), by class of the shadow policy: what would become
+ * of packets that leave under the policy in force.
+ */
+struct hq_shadow_changes {
+	__u64 same;	 /* the same DSCP */
+	__u64 remarked;	 /* another DSCP */
+	__u64 dropped;	 /* out of profile */
+	__u64 refused;	 /* by a rule */
+	__u64 unmatched; /* no rule is for them any more; counted above as well */
+	__u64 admitted;	 /* the policy in force drops them, the shadow would not */
+};
+
+/* `shadow`: the one word that the shadow's programs read. */
+struct hq_shadow {
+	__u32 generation;
+	__u32 pad;
 };
 
 /* `rule_counters` (per CPU). */
