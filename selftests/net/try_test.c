@@ -131,7 +131,7 @@ static void goes_back_by_itself(void **state)
 	AWAIT(!on_trial(tb));
 	assert_int_equal(mark_now(c, fd), EF);
 	/* Live sockets follow last. */
-	AWAIT(get_option(fd, IPPROTO_IP, IP_TOS) == EF << 2);
+	AWAIT(flow_mark(tb, fd, "granted", "tos") == EF);
 	after = hostqos_json(tb, 0, "status");
 	assert_string_equal(json_object_get_string(json_member(before, "policy")),
 			    json_object_get_string(json_member(after, "policy")));
@@ -214,7 +214,7 @@ static void first_policy_goes_back_to_nothing(void **state)
 	must_try(tb, policy, SHORT);
 	bpf_ids_collect(tb, &ids);
 	assert_int_equal(mark_now(c, fd), EF);
-	assert_int_equal(get_option(fd, IPPROTO_IP, IP_TOS), EF << 2);
+	assert_int_equal(flow_mark(tb, fd, "granted", "tos"), EF);
 	AWAIT(!pinned(tb));
 	AWAIT(!bpf_ids_alive(&ids));
 	assert_int_equal(mark_now(c, fd), 0);
