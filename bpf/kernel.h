@@ -91,11 +91,13 @@ struct sk_buff {
 };
 
 struct ipv6_pinfo {
+	int mcast_oif;
 	__u8 tclass;
 };
 
 struct inet_sock {
 	struct ipv6_pinfo *pinet6;
+	int mc_index;
 	__u8 tos;
 };
 

@@ -19,31 +19,6 @@
 #define S_IFMT		   0170000
 #define S_IFREG		   0100000
 
-/*
- * `listening`: TCP ports that somebody listens on, noted by the passes. Who
- * sent the SYN of a connection older than hostqos cannot be asked; a
- * connection from a listening port was accepted there.
- */
-struct listening_key {
-	__u32 netns; /* inode number */
-	__u32 port;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct listening_key);
-	__type(value, __u8);
-} listening MAP;
-
-static __always_inline struct listening_key listening_key_of(const struct sock *sk)
-{
-	return (struct listening_key){
-		.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
-		.port = BPF_CORE_READ(sk, __sk_common.skc_num),
-	};
-}
-
 /* As key_from_sock(), from the kernel's own struct. */
 static __always_inline void key_from_kernel_sock(struct flow_key *key, const struct hq_flow *flow,
 						 const struct sock *sk)
@@ -69,11 +44,24 @@ static __always_inline void key_from_kernel_sock(struct flow_key *key, const str
 								       : HQ_DSCP_NONE);
 }
 
+/*
+ * An accepted connection notes by which interface its SYN came, where multicast
+ * would go out (tcp_v4_syn_recv_sock(), tcp_v6_syn_recv_sock()); no other stream
+ * socket can have one (IP_MULTICAST_IF, IPV6_MULTICAST_IF).
+ */
+static __always_inline int was_accepted(const struct sock *sk)
+{
+	const struct inet_sock *inet = (const struct inet_sock *)sk;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
+		return BPF_CORE_READ(inet, pinet6, mcast_oif) != 0;
+	return BPF_CORE_READ(inet, mc_index) != 0;
+}
+
 /* What a new flow's bits are, of a socket that no hook has seen. */
 static __always_inline void adopt_state(struct hq_flow *flow, const struct sock *sk)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	struct listening_key listener = listening_key_of(sk);
 
 	flow->bits = HQ_FLOW_ADOPTED;
 	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
@@ -89,8 +77,7 @@ static __always_inline void adopt_state(struct hq_flow *flow, const struct sock 
 	if (state == TCP_LISTEN)
 		flow->bits |= HQ_FLOW_LISTENER | HQ_FLOW_DIRECTED | HQ_FLOW_INBOUND;
 	else if (flow->bits & HQ_FLOW_CONNECTED)
-		flow->bits |= HQ_FLOW_DIRECTED |
-			      (bpf_map_lookup_elem(&listening, &listener) ? HQ_FLOW_INBOUND : 0);
+		flow->bits |= HQ_FLOW_DIRECTED | (was_accepted(sk) ? HQ_FLOW_INBOUND : 0);
 }
 
 /* Classify by the policy in force. The decision before is returned. */
@@ -191,9 +178,7 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	struct hq_flow *flow;
 	struct socket *socket;
 	struct sock *sk;
-	struct listening_key listener;
 	__u16 family;
-	__u8 one = 1;
 
 	socket = file ? bpf_sock_from_file(file) : NULL;
 	sk = socket ? socket->sk : NULL;
@@ -202,10 +187,6 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	if (sk->__sk_common.skc_state == TCP_LISTEN) {
-		listener = listening_key_of(sk);
-		bpf_map_update_elem(&listening, &listener, &one, BPF_ANY);
-	}
 	flow = adopt_by_holder(sk, task);
 	if (!flow)
 		return 0;
