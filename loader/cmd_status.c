@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "ahead.h"
 #include "cgroups.h"
 #include "counters.h"
 #include "egress.h"
@@ -113,6 +114,7 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 		s->clsact = true;
 		add_attached(s, "tc_egress (clsact)", name, NULL, "marks and meters packets",
 			     filter_in_place(&s->in, ifindex, note));
+		ahead_of_filter(name, ifindex, note);
 		return 0;
 	}
 	s->tcx = true;
@@ -121,8 +123,11 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 	for (i = 0; i < w->links->count; i++) {
 		const struct link *link = &w->links->links[i];
 
-		if (link->kind == LINK_TCX && link->ifindex == ifindex)
-			add_attached(s, "tc_egress (tcx)", name, link, link->why, link->ok);
+		if (link->kind != LINK_TCX || link->ifindex != ifindex)
+			continue;
+		add_attached(s, "tc_egress (tcx)", name, link, link->why, link->ok);
+		if (link->ok)
+			ahead_of_link(name, ifindex, link->program_id);
 	}
 	return 0;
 }

@@ -11,10 +11,14 @@
 #include "egress.h"
 #include "log.h"
 
-/* "hq": a priority that no other tool is likely to pick; the kernel's own choices begin at 49152.
+/*
+ * Ahead of all others, as a filter that ends the chain would hide packets; or,
+ * where filters of another kind have that priority, at one that nobody is
+ * likely to pick: "hq". (The kernel's own choices begin at 49152.)
  */
-#define FILTER_PRIORITY 0x6871
-#define FILTER_HANDLES	16
+static const __u32 priorities[] = {1, 0x6871};
+
+#define FILTER_HANDLES 16
 
 int for_each_interface(const struct instance *in,
 		       int (*visit)(__u32 ifindex, const struct hq_interface *note, void *arg),
@@ -152,30 +156,39 @@ void egress_free(struct egress *e)
 	memset(e, 0, sizeof(*e));
 }
 
-/* At the first free handle; only a filter of ours is ever replaced. */
-static int filter_attach(struct filter *f, const struct instance *in, int program)
+/* At the first free handle of a priority, where a new filter is the first of its kind (cls_bpf). */
+static int filter_add(struct filter *f, const struct instance *in, int program, __u32 priority)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = f->interface.ifindex,
 		    .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program, .priority = priority);
 	int err = -EEXIST;
 
-	filter.priority = FILTER_PRIORITY;
-	if (f->ok) {
-		filter.flags = BPF_TC_F_REPLACE;
-		filter.handle = f->note.handle;
-		return bpf_tc_attach(&hook, &filter);
-	}
+	f->note.priority = priority;
 	for (filter.handle = 1; err == -EEXIST && filter.handle <= FILTER_HANDLES;
 	     filter.handle++) {
 		f->note.handle = filter.handle;
-		f->note.priority = filter.priority;
 		err = note_write(in, f->interface.ifindex, &f->note);
 		if (err)
 			return err;
 		err = bpf_tc_attach(&hook, &filter);
 	}
 	return err;
+}
+
+/* Only a filter of ours is ever replaced. */
+static int filter_attach(struct filter *f, const struct instance *in, int program)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = f->interface.ifindex,
+		    .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program, .flags = BPF_TC_F_REPLACE,
+		    .handle = f->note.handle, .priority = f->note.priority);
+	int err;
+
+	if (f->ok)
+		return bpf_tc_attach(&hook, &filter);
+	err = filter_add(f, in, program, priorities[0]);
+	return err == -EINVAL ? filter_add(f, in, program, priorities[1]) : err;
 }
 
 /* Did an earlier command make the qdisc that is there? Its filter may have been wiped. */

@@ -295,3 +295,17 @@ int interface_has_filters(__u32 ifindex)
 	nl_socket_free(sock);
 	return n;
 }
+
+struct nl_cache *interface_filters(__u32 ifindex)
+{
+	__u32 egress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
+	struct nl_cache *filters;
+	struct nl_sock *sock;
+	int err = route_socket(&sock);
+
+	if (err)
+		return NULL;
+	err = rtnl_cls_alloc_cache(sock, ifindex, egress, &filters);
+	nl_socket_free(sock);
+	return err ? NULL : filters;
+}

@@ -52,4 +52,8 @@ bool interfaces_changed(struct nl_sock *sock);
 int interface_has_clsact(__u32 ifindex);
 int interface_has_filters(__u32 ifindex);
 
+/* The filters of its clsact at egress, to be freed; NULL where they cannot be told. */
+struct nl_cache;
+struct nl_cache *interface_filters(__u32 ifindex);
+
 #endif

@@ -272,8 +272,11 @@ static int create(const struct link *link, const struct instance *in, int progra
 
 	if (link->kind == LINK_CGROUP)
 		target = cgroup;
-	if (link->kind == LINK_TCX)
+	/* Ahead of programs that may end the chain; ours never do, but to drop. */
+	if (link->kind == LINK_TCX) {
 		target = link->ifindex;
+		opts.flags = HQ_F_BEFORE;
+	}
 	if (!strcmp(link->name, "flow_sockets")) {
 		opts.iter_info = &map;
 		opts.iter_info_len = sizeof(map);

@@ -53,6 +53,7 @@ struct link_targets {
 /* BPF_TCX_EGRESS, newer than Debian 12's <linux/bpf.h>. */
 #define HQ_TCX_EGRESS	 47
 #define HQ_LINK_TYPE_TCX 11
+#define HQ_F_BEFORE	 (1U << 3) /* BPF_F_BEFORE: ahead of all others */
 
 /* Put right what a killed command left: NAME_next becomes NAME, or goes. */
 int links_recover(const struct instance *in);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
 
 #include "capture.h"
 #include "hostqos.h"
@@ -210,11 +213,79 @@ static void sockopt_programs_of_others_work(void **state)
 	}
 }
 
+/* A program at tc egress that ends the chain with every packet, ahead of all others or behind. */
+struct ender {
+	bool ahead;
+	int link; /* tcx, or -1: a filter of clsact, on kernels without */
+};
+
+#define TCX_EGRESS 47
+#define F_BEFORE   (1U << 3)
+
+static void attach_ender(void *arg)
+{
+	static const struct bpf_insn end[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = TC_ACT_OK},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int ifindex = if_nametoindex(NEAR_IF);
+	struct ender *e = arg;
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = e->ahead ? F_BEFORE : 0);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = 9, .priority = e->ahead ? 1 : 2);
+	int err, program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "ender", "GPL", end, 2, NULL);
+
+	e->link = bpf_link_create(program, ifindex, TCX_EGRESS, &opts);
+	if (e->link < 0) {
+		filter.prog_fd = program;
+		err = bpf_tc_hook_create(&hook);
+		if (!err || err == -EEXIST)
+			err = bpf_tc_attach(&hook, &filter);
+		if (err)
+			fail_msg("attach to " NEAR_IF ": %s", strerror(-err));
+	}
+	close(program);
+}
+
+static bool status_warns(struct testbed *tb)
+{
+	struct json_object *json = hostqos_json(tb, 0, "status");
+	bool warns = strstr(json_object_to_json_string(json_member(json, "warnings")), "ahead");
+
+	json_object_put(json);
+	return warns;
+}
+
+/* hostqos is ahead of what ends the chain; what is put ahead of it later is reported. */
+static void programs_that_end_the_chain(void **state)
+{
+	struct ender before = {}, after = {.ahead = true};
+	struct testbed *tb = *state;
+	struct place app = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = udp_socket(&app, FAR4);
+
+	libbpf_set_print(NULL);
+	netns_do(tb->near, attach_ender, &before);
+	/* A datagram's port is known at tc egress only. */
+	apply(tb, "classes: { voice: { dscp: EF } }\n"
+		  "rules: [{ match: { remote_port: 7000 }, class: voice }]\n");
+	assert_int_equal(mark_now(c, fd), EF);
+	assert_false(status_warns(tb));
+	netns_do(tb->near, attach_ender, &after);
+	assert_int_equal(mark_now(c, fd), 0);
+	assert_true(status_warns(tb));
+	close(before.link);
+	close(after.link);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		NET_TEST(instances_do_not_disturb_each_other),
 		NET_TEST(clsact_of_the_operator_stays),
+		NET_TEST(programs_that_end_the_chain),
 		NET_TEST(interface_names_may_have_dots),
 		NET_TEST(bpffs_is_mounted_where_it_is_not),
 		NET_TEST(sockets_of_containers_get_their_own_back),
