@@ -110,7 +110,8 @@ static void each_rule_is_found_among_them(void **state)
 #define ROUNDS	    4
 #define CONNECTIONS 3000
 
-/* Seconds of CPU a connection, of a process that is born where it is governed. */
+/* Seconds of CPU a connection (an emulated CPU counts softirqs of others too), of a process that is
+ * born where it is governed. */
 static double cost_of_connections(struct testbed *tb, int listener)
 {
 	struct place near = near_place(tb, "/app");
@@ -149,7 +150,7 @@ static void a_connection_costs_no_more_than_twice(void **state)
 		}
 	print_message("a connection takes %.1f us under 10 rules, %.1f under %d\n", cost[0] * 1e6,
 		      cost[1] * 1e6, LARGE_RULES);
-	assert_true(cost[1] < 2 * cost[0]);
+	assert_true(cost[1] < patience(2) * cost[0]);
 	close(listener);
 }
 
