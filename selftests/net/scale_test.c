@@ -110,8 +110,7 @@ static void each_rule_is_found_among_them(void **state)
 #define ROUNDS	    4
 #define CONNECTIONS 3000
 
-/* Seconds of CPU a connection (an emulated CPU counts softirqs of others too), of a process that is
- * born where it is governed. */
+/* Seconds of CPU a connection, of a process that is born where it is governed. */
 static double cost_of_connections(struct testbed *tb, int listener)
 {
 	struct place near = near_place(tb, "/app");
