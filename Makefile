@@ -74,7 +74,7 @@ $(O)/%.bpf.o: %.bpf.c Makefile | tools-build; $(call run,BPF,$(CLANG) $(bpf_flag
 $(O)/hostqos.bpf.o: $(bpf_src:%.c=$(O)/%.o); $(call run,BPFLINK,$(BPFTOOL) gen object $@ $^)
 $(O)/hostqos.skel.h: $(O)/hostqos.bpf.o; $(call run,SKEL,$(BPFTOOL) gen skeleton $< name hostqos_bpf > $@)
 # What the tests of single programs load: their entry points and the classifier behind them.
-$(O)/selftests/bpf/%.linked.o: $(O)/selftests/bpf/%.bpf.o $(O)/bpf/classify.bpf.o; $(call run,BPFLINK,$(BPFTOOL) gen object $@ $^)
+$(O)/selftests/bpf/%.linked.o: $(O)/selftests/bpf/%.bpf.o $(O)/bpf/classify.bpf.o $(O)/bpf/monitor.bpf.o; $(call run,BPFLINK,$(BPFTOOL) gen object $@ $^)
 $(O)/selftests/bpf/%.skel.h: $(O)/selftests/bpf/%.linked.o; $(call run,SKEL,$(BPFTOOL) gen skeleton $< name $*_bpf > $@)
 
 $(unit): $(O)/%: $(O)/asan/%.o $(O)/asan/policy.a; $(call link,$(sanitize),$(test_libs))

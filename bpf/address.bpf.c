@@ -28,11 +28,12 @@ static __always_inline __u16 user_port(struct bpf_sock_addr *ctx)
 }
 
 /* 0 refuses with EPERM. */
-static __always_inline int refused(struct hq_decision decision)
+static __always_inline int refused(struct hq_flow *flow, struct flow_key *key,
+				   struct hq_decision decision)
 {
 	if (!decision.refuse || decision.provisional)
 		return 0;
-	count_refused(decision);
+	count_refused(flow, key, decision);
 	return 1;
 }
 
@@ -58,7 +59,7 @@ static __always_inline int on_bind(struct bpf_sock_addr *ctx, int v6)
 		flow->bits |= HQ_FLOW_IPV6_ONLY;
 	if (flow->protocol != IPPROTO_TCP && user_port(ctx))
 		key_set_direction(&key, HQ_INBOUND);
-	settle(ctx, flow, decide(flow, &key, generation));
+	settle(ctx, flow, &key, decide(flow, &key, generation));
 	return 1;
 }
 
@@ -99,14 +100,14 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 		return 1;
 	key_from_destination(&key, ctx, flow, v6, 1);
 	decision = decide(flow, &key, generation);
-	if (refused(decision))
+	if (refused(flow, &key, decision))
 		return 0;
 	if (flow->protocol == IPPROTO_TCP)
 		return 1;
 	flow->bits |= HQ_FLOW_CONNECTED;
 	/* connect() may still fail and leave the old peer: the first packet tells. */
 	decision.provisional = 1;
-	settle(ctx, flow, decision);
+	settle(ctx, flow, &key, decision);
 	return 1;
 }
 
@@ -121,7 +122,8 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, int v6)
 	if (!flow || !generation)
 		return 1;
 	key_from_destination(&key, ctx, flow, v6, 0);
-	return flow_is_kept(flow, generation) || !refused(decide(flow, &key, generation));
+	return flow_is_kept(flow, generation) ||
+	       !refused(flow, &key, decide(flow, &key, generation));
 }
 
 #define ADDRESS_HOOK(name, body, v6)                                                               \

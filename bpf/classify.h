@@ -10,6 +10,7 @@
 #include <linux/in.h>
 #include <bpf/bpf_endian.h>
 
+#include "monitor.h"
 #include "policy.h"
 
 /* What a hook knows of a flow beside its socket's identity. */
@@ -65,7 +66,21 @@ static __always_inline struct hq_decision flow_load_decision(const struct hq_flo
 	return u.decision;
 }
 
-static __always_inline void count_refused(struct hq_decision decision)
+/* Tell who watches, if anybody does. */
+static __always_inline void watched(struct hq_flow *flow, struct flow_key *key,
+				    struct hq_decision decision, __u32 kind)
+{
+	union {
+		struct hq_decision decision;
+		__u64 word;
+	} u = {.decision = decision};
+
+	if (monitored())
+		monitor_event(flow, key, u.word, kind, 0);
+}
+
+static __always_inline void count_refused(struct hq_flow *flow, struct flow_key *key,
+					  struct hq_decision decision)
 {
 	struct hq_class_counters *c = class_counters_of(decision.class);
 	struct hq_rule_counters *r = rule_counters_of(decision);
@@ -74,6 +89,7 @@ static __always_inline void count_refused(struct hq_decision decision)
 		c->refused++;
 	if (r)
 		r->refused++;
+	watched(flow, key, decision, HQ_EVENT_REFUSED);
 }
 
 static __always_inline void count_flow(struct hq_decision decision)
@@ -88,13 +104,15 @@ static __always_inline void count_flow(struct hq_decision decision)
 }
 
 /* Keep a decision on the socket, and count the socket once in the class that it comes into. */
-static __always_inline void flow_settle(struct hq_flow *flow, struct hq_decision decision)
+static __always_inline void flow_settle(struct hq_flow *flow, struct flow_key *key,
+					struct hq_decision decision)
 {
 	flow_store_decision(flow, decision);
 	if (!decision.refuse)
 		flow->bits &= ~HQ_FLOW_KEPT;
 	if (decision.refuse || decision.provisional || flow->counted == decision.class + 1)
 		return;
+	watched(flow, key, decision, flow->counted ? HQ_EVENT_MOVED : HQ_EVENT_CLASSIFIED);
 	flow->counted = decision.class + 1;
 	count_flow(decision);
 }

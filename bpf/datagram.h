@@ -55,13 +55,17 @@ static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
 {
 	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
 	struct flow_key *key = &p->transport.key;
+	struct hq_decision decision;
 
 	if (fate && fate->decision.generation == p->generation)
 		return fate->decision;
 	key_set_direction(key, datagram_direction(flow, 0));
 	key_set_inbound_dscp(key,
 			     peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
-	return decide(flow, key, p->generation);
+	decision = decide(flow, key, p->generation);
+	if (!decision.refuse)
+		watched(flow, key, decision, HQ_EVENT_PACKET);
+	return decision;
 }
 
 #endif

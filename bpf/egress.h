@@ -67,6 +67,20 @@ static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet 
 	return inbound;
 }
 
+static __noinline void tell_exceeding(struct __sk_buff *skb, struct packet *p, __u32 exceed)
+{
+	union {
+		struct hq_decision decision;
+		__u64 word;
+	} u = {.decision = p->decision};
+
+	/* Of TCP the headers are not read otherwise. */
+	if (!parse_transport(skb, &p->net, &p->transport, 0))
+		monitor_event(p->flow, &p->transport.key, u.word,
+			      exceed == HQ_EXCEED_DROP ? HQ_EVENT_DROPPED : HQ_EVENT_REMARKED,
+			      skb->wire_len);
+}
+
 #define DROPPED 0x100
 
 /* Meter and count. The DSCP that the packet is to have, or DROPPED. */
@@ -90,6 +104,8 @@ static __always_inline __u32 profile(struct __sk_buff *skb, struct packet *p,
 	if (colour == RED) {
 		count->exceed_packets += segments;
 		count->exceed_bytes += bytes;
+		if (monitored())
+			tell_exceeding(skb, p, class->exceed);
 		if (class->exceed == HQ_EXCEED_DROP)
 			return DROPPED;
 		dscp = class->exceed_dscp;
@@ -146,7 +162,7 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 	mirror_settle(flow, sk, decision, key->remote);
 	if (flow_load_decision(flow).generation)
 		flow_keep(flow, decision);
-	flow_settle(flow, decision);
+	flow_settle(flow, key, decision);
 	return decision;
 }
 
@@ -211,13 +227,15 @@ static __always_inline int classify_packet(struct __sk_buff *skb, struct packet 
 	return classify_answer(skb, p);
 }
 
-static __always_inline int is_refused(struct packet *p)
+static __always_inline int is_refused(struct __sk_buff *skb, struct packet *p)
 {
 	if (!p->decision.refuse || p->decision.provisional)
 		return 0;
 	if (is_fragment(p, 1)) /* the others go with it */
 		fragment_remember(p, RED, HQ_KEEP);
-	count_refused(p->decision);
+	if (monitored()) /* of TCP the headers are not read otherwise */
+		parse_transport(skb, &p->net, &p->transport, 0);
+	count_refused(p->flow, &p->transport.key, p->decision);
 	return 1;
 }
 
@@ -238,7 +256,7 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 	}
 	if (!classify_packet(skb, &p))
 		return escape(skb, escape_reason(skb));
-	return is_refused(&p) ? TC_ACT_SHOT : condition(skb, &p);
+	return is_refused(skb, &p) ? TC_ACT_SHOT : condition(skb, &p);
 }
 
 #endif

@@ -75,6 +75,8 @@ static __always_inline struct hq_decision decide_forwarded(struct packet *p)
 	/* As flow_settle(): once in the class that it comes into. */
 	if (p->decision.rule != HQ_RULE_NONE && !p->decision.refuse && p->decision.class != class)
 		count_flow(p->decision);
+	if (p->decision.rule != HQ_RULE_NONE && !p->decision.refuse)
+		watched(p->flow, &p->transport.key, p->decision, HQ_EVENT_PACKET);
 	return p->decision;
 }
 

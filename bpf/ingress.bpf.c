@@ -23,7 +23,7 @@ static __always_inline int on_syn(struct hq_flow *flow, const struct network *n,
 	decision = decide(flow, &t->key, generation);
 	if (!decision.refuse || decision.provisional)
 		return 1;
-	count_refused(decision);
+	count_refused(flow, &t->key, decision);
 	return 0;
 }
 

@@ -145,6 +145,13 @@ struct {
 	__type(value, struct hq_escape_counters);
 } escapes MAP;
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hq_monitor);
+} monitor MAP;
+
 /* The rest no program reads: the loader's own notes, kept where the links are. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

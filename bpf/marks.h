@@ -60,9 +60,10 @@ static __always_inline void mark_syns(void *ctx, struct hq_flow *flow, int wante
 }
 
 /* A hook's end: keep the decision on the socket, and mark the socket by it. */
-static __always_inline void settle(void *ctx, struct hq_flow *flow, struct hq_decision decision)
+static __always_inline void settle(void *ctx, struct hq_flow *flow, struct flow_key *key,
+				   struct hq_decision decision)
 {
-	flow_settle(flow, decision);
+	flow_settle(flow, key, decision);
 	if (!decision.refuse)
 		mark_socket(ctx, flow, decision);
 }

@@ -13,6 +13,7 @@
 #define fragments      shadow_fragments
 #define forwarded      shadow_forwarded
 #define working_flow   shadow_flow_of
+#define UNWATCHED      /* what another policy would do is no event */
 
 #include "flow.h"
 
@@ -116,7 +117,7 @@ static __always_inline __u16 judge(struct __sk_buff *skb, struct packet *p)
 	const struct hq_class *class = policy_class_of(p->generation, p->decision.class);
 	struct hq_class_counters *count = class_counters_of(p->decision.class);
 
-	if (is_refused(p))
+	if (is_refused(skb, p))
 		return REFUSED;
 	return class && count ? profile(skb, p, class, count) : NO_CLASS;
 }

@@ -46,6 +46,7 @@ int sock_create(struct bpf_sock *ctx)
 	}
 	identity_capture(&flow->id, bpf_get_current_task_btf(),
 			 BPF_CORE_READ((struct sock *)ctx, sk_cgrp_data.cgroup));
+	flow->pid = bpf_get_current_task_btf()->tgid;
 	flow->protocol = flow_protocol(ctx->protocol);
 	flow->type = ctx->type;
 	flow->family = ctx->family;
@@ -58,12 +59,12 @@ int sock_create(struct bpf_sock *ctx)
 	}
 	decision = decide(flow, &key, generation);
 	if (decision.refuse && !decision.provisional) {
-		count_refused(decision);
+		count_refused(flow, &key, decision);
 		return 0;
 	}
 	if (ctx->protocol == IPPROTO_MPTCP) /* its subflows have the classes */
 		return 1;
-	flow_settle(flow, decision);
+	flow_settle(flow, &key, decision);
 	if (!decision.refuse)
 		set_priority(ctx, flow, decision);
 	return 1;

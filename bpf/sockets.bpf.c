@@ -91,7 +91,7 @@ static __always_inline struct hq_decision reclassify(struct hq_flow *flow, struc
 	after = decide(flow, &key, generation);
 	mirror_settle(flow, sk, after, key.remote);
 	flow_keep(flow, after);
-	flow_settle(flow, after);
+	flow_settle(flow, &key, after);
 	return before;
 }
 
@@ -157,6 +157,7 @@ static __always_inline struct hq_flow *adopt_by_holder(struct sock *sk, struct t
 	}
 	identity_capture(&flow->id, task, cgroup);
 	identity_set_user(&flow->id, BPF_CORE_READ(sk, sk_uid.val));
+	flow->pid = task->tgid;
 	adopt_state(flow, sk);
 	return flow;
 }

@@ -47,7 +47,7 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct hq_flow *
 	flow->bits |= HQ_FLOW_LISTENER;
 	if (h)
 		mark_syns(ctx, flow, h->features & HQ_FEATURE_INBOUND_DSCP);
-	settle(ctx, flow, decide(flow, key, generation));
+	settle(ctx, flow, key, decide(flow, key, generation));
 }
 
 /*
@@ -63,7 +63,7 @@ static __always_inline void settle_connection(struct bpf_sock_ops *ctx, struct h
 
 	if (sk)
 		mirror_settle(flow, sk, decision, key->remote);
-	settle(ctx, flow, decision);
+	settle(ctx, flow, key, decision);
 	if (class && class->mirror == HQ_MIRROR_LATEST)
 		bpf_sock_ops_cb_flags_set(ctx,
 					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);

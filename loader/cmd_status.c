@@ -36,14 +36,6 @@ struct status {
 	bool healthy;
 };
 
-/* Every internal error let traffic pass; each has a name. */
-static const char *const fault_names[HQ_NFAULTS] = {
-	[HQ_FAULT_TABLE] = "table_missing",	     [HQ_FAULT_STORAGE] = "no_socket_storage",
-	[HQ_FAULT_CLASS] = "class_undefined",	     [HQ_FAULT_PARSE] = "headers_not_understood",
-	[HQ_FAULT_REWRITE] = "dscp_not_rewritten",   [HQ_FAULT_PATH] = "cgroup_path_unread",
-	[HQ_FAULT_CONTENTION] = "bucket_contention",
-};
-
 static const char *const escape_names[HQ_NESCAPES] = {
 	[HQ_ESCAPE_NO_SOCKET] = "no_socket",
 	[HQ_ESCAPE_KERNEL_SOCKET] = "kernel_socket",
@@ -197,7 +189,7 @@ static struct json_object *faults_json(const struct status *s)
 
 	for (i = 0; i < HQ_NFAULTS; i++)
 		if (!counters_read(s->in.map[MAP_FAULTS], i, &n, sizeof(n)))
-			json_add_count(o, fault_names[i], n);
+			json_add_count(o, fault_name(i), n);
 	return o;
 }
 
@@ -283,7 +275,7 @@ static void print_faults(const struct status *s)
 
 	for (i = 0; i < HQ_NFAULTS; i++)
 		if (!counters_read(s->in.map[MAP_FAULTS], i, &n, sizeof(n)) && n)
-			printf("fault:      %s, %llu times\n", fault_names[i],
+			printf("fault:      %s, %llu times\n", fault_name(i),
 			       (unsigned long long)n);
 }
 

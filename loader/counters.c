@@ -6,7 +6,22 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <hostqos/abi.h>
+
 #include "counters.h"
+
+/* Every internal error let traffic pass; each has a name. */
+static const char *const fault_names[HQ_NFAULTS] = {
+	[HQ_FAULT_TABLE] = "table_missing",	     [HQ_FAULT_STORAGE] = "no_socket_storage",
+	[HQ_FAULT_CLASS] = "class_undefined",	     [HQ_FAULT_PARSE] = "headers_not_understood",
+	[HQ_FAULT_REWRITE] = "dscp_not_rewritten",   [HQ_FAULT_PATH] = "cgroup_path_unread",
+	[HQ_FAULT_CONTENTION] = "bucket_contention",
+};
+
+const char *fault_name(__u32 fault)
+{
+	return fault_names[fault];
+}
 
 int counters_read(int map, __u32 index, void *sum, size_t size)
 {

@@ -12,4 +12,7 @@
 /* Element `index` of a per-CPU array of structs of __u64 only. 0 or -errno. */
 int counters_read(int map, __u32 index, void *sum, size_t size);
 
+/* What an enum hq_fault is called. */
+const char *fault_name(__u32 fault);
+
 #endif

@@ -17,8 +17,6 @@
 
 #define BPFFS_DEFAULT "/sys/fs/bpf"
 
-#define UPSTREAMS "upstreams" /* of bpf/upstream.h, which the loader does not read */
-
 static const char *const map_names[NMAPS] = {
 	[MAP_ACTIVE] = "active",
 	[MAP_FLOWS] = "flows",
@@ -34,15 +32,22 @@ static const char *const map_names[NMAPS] = {
 	[MAP_INSTALL] = "install",
 };
 
-/* Socket storage, which bpftool cannot dump. */
-static bool is_storage(const char *name)
+/* Socket storage is listed by an iterator alone, and a ring buffer has no elements. */
+static const char *const not_dumpable[] = {"flows", "upstreams", "events"};
+
+static bool is_dumpable(const char *name)
 {
-	return !strcmp(name, map_names[MAP_FLOWS]) || !strcmp(name, UPSTREAMS);
+	size_t i;
+
+	for (i = 0; i < sizeof(not_dumpable) / sizeof(not_dumpable[0]); i++)
+		if (!strcmp(name, not_dumpable[i]))
+			return false;
+	return true;
 }
 
 int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name)
 {
-	if (is_storage(name))
+	if (!is_dumpable(name))
 		return join_path(out, in->dir, name);
 	return join_path(out, strncmp(name, "shadow", 6) ? in->maps : in->shadow, name);
 }
@@ -270,10 +275,11 @@ int instance_forget_upstream(const struct instance *in)
 int instance_remove(struct instance *in)
 {
 	char base[PATH_MAX];
-	int err = unlink_in(map_names[MAP_FLOWS], in->dir);
+	size_t i;
+	int err = 0;
 
-	if (!err)
-		err = unlink_in(UPSTREAMS, in->dir);
+	for (i = 0; !err && i < sizeof(not_dumpable) / sizeof(not_dumpable[0]); i++)
+		err = unlink_in(not_dumpable[i], in->dir);
 	if (!err)
 		err = remove_directory(in->maps);
 	if (!err)

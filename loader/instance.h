@@ -3,9 +3,9 @@
  * An installation: the directory <bpffs>/hostqos/NAME/{links,maps}, its lock,
  * and the maps pinned there. Nothing about it is kept anywhere else.
  *
- * Socket storage (`flows`, `upstreams`) is pinned beside the two: bpftool can
- * dump every map in maps/, but the kernel lists socket storage through an
- * iterator only.
+ * Socket storage (`flows`, `upstreams`) and `events` are pinned beside the two:
+ * bpftool can dump every map in maps/, but the kernel lists socket storage
+ * through an iterator only, and a ring buffer not at all.
  */
 #ifndef HOSTQOS_LOADER_INSTANCE_H
 #define HOSTQOS_LOADER_INSTANCE_H

@@ -69,6 +69,15 @@ static const struct verb {
 	 "  --live         those of the protocol, addresses and ports given\n\n"
 	 "Example: hostqos explain --user www-data --protocol tcp --remote 192.0.2.1 "
 	 "--remote-port 443\n"},
+	{"monitor", "[--class NAME] [--rule NAME] [--pid PID] [--limit N]", 0, 0, cmd_monitor,
+	 "stream decisions and violations as they happen",
+	 "Sockets that come into a class or move to another, single packets that are classified by\n"
+	 "themselves, refusals, packets out of profile, reloads, faults; each with its reason. At\n"
+	 "most N (1000) events of a kind a second, those of a bucket of each class: what is over\n"
+	 "that or finds no room is counted, and the counts are told. Filters are the kernel's;\n"
+	 "`--pid` is the process that made the socket. Under -j one object a line. Ends with its\n"
+	 "reader, and when hostqos is detached.\n\n"
+	 "Example: hostqos monitor --class voice\n"},
 	{"run", "--class NAME -- COMMAND [ARGUMENT...]", 1, -1, cmd_run,
 	 "run a command in a class's cgroup",
 	 "The class must have a `cgroup` in the policy in force. Exits as the command does.\n\n"
@@ -171,6 +180,8 @@ enum {
 	OPTION_POLICY,
 	OPTION_PID,
 	OPTION_LIVE,
+	OPTION_RULE,
+	OPTION_LIMIT,
 	OPTION_SHADOW, /* and enum shadow_action */
 	OPTION_FLOW = OPTION_SHADOW + SHADOW_DISCARD + 1,
 };
@@ -188,6 +199,8 @@ static const struct option long_options[] = {
 	{"show", no_argument, NULL, OPTION_SHADOW + SHADOW_SHOW},
 	{"promote", no_argument, NULL, OPTION_SHADOW + SHADOW_PROMOTE},
 	{"discard", no_argument, NULL, OPTION_SHADOW + SHADOW_DISCARD},
+	{"rule", required_argument, NULL, OPTION_RULE},
+	{"limit", required_argument, NULL, OPTION_LIMIT},
 	{"cgroup", required_argument, NULL, OPTION_FLOW + POLICY_CGROUP},
 	{"exe", required_argument, NULL, OPTION_FLOW + POLICY_EXE},
 	{"user", required_argument, NULL, OPTION_FLOW + POLICY_USER},
@@ -223,6 +236,12 @@ static void take_option(struct options *options, int option, const char *argumen
 	case OPTION_PID:
 		options->pid = argument;
 		break;
+	case OPTION_RULE:
+		options->rule = argument;
+		break;
+	case OPTION_LIMIT:
+		options->limit = argument;
+		break;
 	case OPTION_LIVE:
 		options->live = true;
 		break;
@@ -241,6 +260,7 @@ static const struct {
 	int (*run)(const struct options *options, int argc, char **argv);
 	const char *options;
 } own_options[] = {
+	{cmd_monitor, "class rule pid limit"},
 	{cmd_explain,
 	 "cgroup exe user group family protocol type direction local remote local-port "
 	 "remote-port inbound-dscp origin policy pid live"},

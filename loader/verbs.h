@@ -17,12 +17,14 @@ enum shadow_action { SHADOW_LOAD, SHADOW_SHOW, SHADOW_PROMOTE, SHADOW_DISCARD };
 
 struct options {
 	const char *instance;
-	const char *class;    /* of `run` */
+	const char *class;    /* of `run` and `monitor` */
 	const char *duration; /* of `try`; NULL: as it is usual */
 	enum shadow_action shadow;
 	const char *flow[POLICY_KEYS]; /* of `explain`: the flow in words */
 	const char *policy;	       /* of `explain`: a file instead of what is in force */
-	const char *pid;
+	const char *pid;	       /* of `explain` and `monitor` */
+	const char *rule;	       /* of `monitor`, as `limit` */
+	const char *limit;
 	bool live;
 	bool json;
 };
@@ -35,6 +37,7 @@ int cmd_detach(const struct options *options, int argc, char **argv);
 int cmd_diff(const struct options *options, int argc, char **argv);
 int cmd_explain(const struct options *options, int argc, char **argv);
 int cmd_keep(const struct options *options, int argc, char **argv);
+int cmd_monitor(const struct options *options, int argc, char **argv);
 int cmd_run(const struct options *options, int argc, char **argv);
 int cmd_shadow(const struct options *options, int argc, char **argv);
 int cmd_show(const struct options *options, int argc, char **argv);

@@ -287,6 +287,7 @@ struct hq_flow {
 	/* Of subflows and the MPTCP socket that owns them, for bpf/share.h. */
 	__u8 busy, busy_before; /* subflows that sent in this epoch, in the one before */
 	__u16 epoch;
+	__u32 pid; /* of the process that made it, or held it when it was adopted; else 0 */
 };
 
 /*
@@ -446,6 +447,59 @@ enum hq_escape {
 struct hq_escape_counters {
 	__u64 packets; /* GSO segments counted one by one */
 	__u64 bytes;   /* on the wire */
+};
+
+/* `events`: what `hostqos monitor` is told. */
+enum hq_event_kind {
+	HQ_EVENT_CLASSIFIED, /* a socket came into its class */
+	HQ_EVENT_MOVED,	     /* from one class to another */
+	HQ_EVENT_PACKET,     /* a packet was classified by itself: a datagram, a forwarded one */
+	HQ_EVENT_REFUSED,    /* an operation or a packet */
+	HQ_EVENT_DROPPED,    /* out of profile */
+	HQ_EVENT_REMARKED,   /* likewise */
+	HQ_NEVENTS
+};
+
+struct hq_event {
+	__u64 ns; /* CLOCK_MONOTONIC */
+	struct hq_decision decision;
+	__u64 cgroup; /* its id */
+	__u32 pid;    /* of the process that made the socket; 0: not known, as the next */
+	__u32 uid;
+	__u32 known; /* HQ_BIT()s of what follows and of `uid` */
+	__u32 kind;  /* enum hq_event_kind */
+	__u32 bytes; /* of a packet, on the wire */
+	__u16 local_port;
+	__u16 remote_port;
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 counted; /* the class that the socket was in, plus 1; 0: none */
+	__u8 protocol;
+	__u8 origin; /* enum hq_origin */
+	__u32 pad;
+};
+
+/* `monitor`: who watches, and for what; 0 in a filter is anything. */
+struct hq_monitor {
+	__u64 until; /* CLOCK_MONOTONIC; put off by the command while it lives. 0: nobody watches */
+	__u64 rule;  /* hq_rule.key */
+	__u32 pid;
+	__u32 class; /* id plus 1 */
+	__u32 limit; /* events of a kind in a second */
+	__u32 pad;
+};
+
+/*
+ * `monitor_windows`: a kind's events in this second, and those that could not be
+ * told. Of what a bucket refuses each class has a window, at HQ_NEVENTS + class.
+ */
+#define HQ_MONITOR_WINDOWS (HQ_NEVENTS + HQ_MAX_CLASSES)
+
+struct hq_monitor_window {
+	__u64 second;
+	__u64 taken;
+	__u64 suppressed; /* over the limit */
+	__u64 lost;	  /* no room in `events` */
 };
 
 /* `active`: the one word that puts a policy in force. */

@@ -39,6 +39,8 @@ static const struct call {
 	{"$H status --help", 0, "Example: hostqos status", NULL},
 	{"$H show --help", 0, "Example: hostqos show", NULL},
 	{"$H explain --help", 0, "Example: hostqos explain", NULL},
+	{"$H monitor --help", 0, "Example: hostqos monitor", NULL},
+	{"$H monitor --instance x", 1, NULL, "no policy is in force"},
 	{"$H run --help", 0, "Example: hostqos run", NULL},
 	{"$H detach --help", 0, "Example: hostqos detach", NULL},
 	{"$H", 2, NULL, "usage"},
