@@ -172,6 +172,9 @@ static int find_targets(struct apply *a)
 	a->want.cgroup_fd = fd;
 	a->want.features =
 		a->source.image ? a->source.image->header.features : a->old.header.features;
+	/* The kernel may go back to the former policy by itself, but attaches nothing then. */
+	if (a->trial)
+		a->want.features |= a->old.header.features;
 	return cgroup_id(fd, &a->want.cgroup);
 }
 

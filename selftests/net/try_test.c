@@ -291,6 +291,25 @@ static void kernel_goes_back_alone(void **state)
 	close(fd);
 }
 
+/* Only the former policy refuses: the hook that does it is there still. */
+static void kernel_goes_back_with_the_hooks(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = connected_socket(tb), later;
+
+	apply(tb, "classes: { voice: { dscp: EF, cgroup: @/app } }\n"
+		  "rules: [{ match: { cgroup: @/app, remote_port: 25 }, refuse: true }]\n");
+	must_try(tb, "classes: { voice: { dscp: AF21, cgroup: @/app } }\n", SHORT);
+	assert_int_equal(kill(waiter(tb), SIGKILL), 0);
+	AWAIT(mark_now(c, fd) == EF);
+	later = udp_socket(&near, FAR4);
+	assert_int_equal(send_to(later, FAR4, 25, 100), -EPERM);
+	close(later);
+	close(fd);
+}
+
 static void kernel_goes_back_to_nothing_alone(void **state)
 {
 	struct testbed *tb = *state;
@@ -381,6 +400,7 @@ int main(int argc, char **argv)
 		NET_TEST(first_policy_can_be_kept),
 		NET_TEST(terminal_that_hangs_up),
 		NET_TEST(kernel_goes_back_alone),
+		NET_TEST(kernel_goes_back_with_the_hooks),
 		NET_TEST(kernel_goes_back_to_nothing_alone),
 		NET_TEST(apply_ends_it),
 		NET_TEST(detach_ends_it),
