@@ -30,16 +30,19 @@ struct vlan_tag {
 	__be16 proto;
 };
 
-/* The first two octets of the network header, with or without direct access. */
-static __always_inline int load_head(struct __sk_buff *skb, __u32 offset, __u8 head[2])
-{
-	__u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+#define MAX_DIRECT 256 /* further on the verifier lets nobody look without a bound */
 
-	if (data + offset + 2 > end)
-		return bpf_skb_load_bytes(skb, offset, head, 2);
-	head[0] = data[offset];
-	head[1] = data[offset + 1];
-	return 0;
+/*
+ * Bytes of the packet: where they are if that is in the linear data, as headers
+ * mostly are, else copied into `room`. NULL past the packet's end.
+ */
+static __always_inline const void *look(struct __sk_buff *skb, __u32 offset, void *room, __u32 size)
+{
+	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (offset <= MAX_DIRECT && data + offset + size <= end)
+		return data + offset;
+	return bpf_skb_load_bytes(skb, offset, room, size) ? NULL : room;
 }
 
 /*
@@ -50,7 +53,8 @@ static __always_inline int parse_network(struct __sk_buff *skb, __u32 l2, struct
 {
 	__be16 proto = skb->protocol;
 	struct vlan_tag tag;
-	__u8 head[2];
+	const __u8 *head;
+	__u8 room[2];
 	int i;
 
 	for (i = 0; i < MAX_VLAN_TAGS; i++) {
@@ -63,7 +67,8 @@ static __always_inline int parse_network(struct __sk_buff *skb, __u32 l2, struct
 	}
 	if (proto != bpf_htons(ETH_P_IP) && proto != bpf_htons(ETH_P_IPV6))
 		return 1;
-	if (load_head(skb, l2, head))
+	head = look(skb, l2, room, sizeof(room));
+	if (!head)
 		return -1;
 	n->offset = l2;
 	n->family = head[0] >> 4;
@@ -101,19 +106,21 @@ static __always_inline __u8 *destination_end(struct transport *t, int received)
 static __always_inline int parse_ip4(struct __sk_buff *skb, const struct network *n,
 				     struct transport *t, int received)
 {
-	struct iphdr ip;
+	const struct iphdr *ip;
+	struct iphdr room;
 	__u16 fragment;
 
-	if (bpf_skb_load_bytes(skb, n->offset, &ip, sizeof(ip)) || ip.ihl < 5)
+	ip = look(skb, n->offset, &room, sizeof(room));
+	if (!ip || ip->ihl < 5)
 		return -1;
-	set_mapped(source_end(t, received), ip.saddr);
-	set_mapped(destination_end(t, received), ip.daddr);
-	fragment = bpf_ntohs(ip.frag_off) & 0x3fff; /* MF and the offset */
+	set_mapped(source_end(t, received), ip->saddr);
+	set_mapped(destination_end(t, received), ip->daddr);
+	fragment = bpf_ntohs(ip->frag_off) & 0x3fff; /* MF and the offset */
 	t->fragmented = fragment != 0;
 	t->first = !(fragment & 0x1fff);
-	t->fragment_id = ip.id;
-	t->protocol = ip.protocol;
-	t->offset = n->offset + ip.ihl * 4;
+	t->fragment_id = ip->id;
+	t->protocol = ip->protocol;
+	t->offset = n->offset + ip->ihl * 4;
 	return 0;
 }
 
@@ -129,15 +136,17 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, const struct network
 				     struct transport *t, int received)
 {
 	struct extension ext;
-	struct ipv6hdr ip;
+	const struct ipv6hdr *ip;
+	struct ipv6hdr room;
 	int i;
 
-	if (bpf_skb_load_bytes(skb, n->offset, &ip, sizeof(ip)))
+	ip = look(skb, n->offset, &room, sizeof(room));
+	if (!ip)
 		return -1;
-	__builtin_memcpy(source_end(t, received), &ip.saddr, 16);
-	__builtin_memcpy(destination_end(t, received), &ip.daddr, 16);
-	t->protocol = ip.nexthdr;
-	t->offset = n->offset + sizeof(ip);
+	__builtin_memcpy(source_end(t, received), &ip->saddr, 16);
+	__builtin_memcpy(destination_end(t, received), &ip->daddr, 16);
+	t->protocol = ip->nexthdr;
+	t->offset = n->offset + sizeof(*ip);
 	t->first = 1;
 	for (i = 0; i < MAX_EXTENSIONS && t->first; i++) {
 		if (t->protocol != IPPROTO_HOPOPTS && t->protocol != IPPROTO_ROUTING &&
@@ -174,13 +183,15 @@ static __always_inline int has_ports(__u8 protocol)
 static __noinline int parse_transport(struct __sk_buff *skb, const struct network *n,
 				      struct transport *t, int received)
 {
-	__be16 ports[2] = {};
+	__be16 none[2] = {}, room[2];
+	const __be16 *ports = none;
 
 	__builtin_memset(t, 0, sizeof(*t));
 	if (n->family == 4 ? parse_ip4(skb, n, t, received) : parse_ip6(skb, n, t, received))
 		return -1;
-	if (t->first && has_ports(t->protocol) &&
-	    bpf_skb_load_bytes(skb, t->offset, ports, sizeof(ports)))
+	if (t->first && has_ports(t->protocol))
+		ports = look(skb, t->offset, room, sizeof(room));
+	if (!ports)
 		return -1;
 	key_set_local(&t->key, bpf_ntohs(ports[received ? 1 : 0]));
 	key_set_remote(&t->key, bpf_ntohs(ports[received ? 0 : 1]));
