@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "marks.h"
+#include "memo.h"
 #include "mptcp.h"
 
 static __always_inline void set_user_address(__u8 address[16], struct bpf_sock_addr *ctx, int v6)
@@ -37,6 +38,22 @@ static __always_inline int refused(struct hq_flow *flow, struct flow_key *key,
 	return 1;
 }
 
+/*
+ * What bind() makes of the socket, after this hook: sk_ipv6only, __inet6_bind().
+ * Of a socket that is bound already it makes nothing: it fails.
+ */
+static __always_inline void note_bind(struct hq_flow *flow, struct bpf_sock *sk,
+				      const struct flow_key *to, __u16 port, int v6)
+{
+	if (sk->src_port)
+		return;
+	flow->bound_port = port;
+	if (v6 && !is_any(to->local) && !is_mapped(to->local))
+		flow->bits |= HQ_FLOW_IPV6_ONLY;
+	else
+		flow->bits &= ~HQ_FLOW_IPV6_ONLY;
+}
+
 static __always_inline int on_bind(struct bpf_sock_addr *ctx, int v6)
 {
 	__u32 generation = active_generation();
@@ -47,37 +64,40 @@ static __always_inline int on_bind(struct bpf_sock_addr *ctx, int v6)
 	flow = sk ? flow_of(sk) : NULL;
 	if (!flow)
 		return 1;
-	if (user_port(ctx))
-		flow->bits |= HQ_FLOW_BOUND;
-	if (!generation)
-		return 1;
 	key_from_sock(&key, flow, sk);
 	set_user_address(key.local, ctx, v6);
+	note_bind(flow, sk, &key, user_port(ctx), v6);
+	if (!generation)
+		return 1;
 	key_set_local(&key, user_port(ctx));
-	/* __inet6_bind() makes it so (sk_ipv6only), after this hook. */
-	if (v6 && !is_any(key.local) && !is_mapped(key.local))
-		flow->bits |= HQ_FLOW_IPV6_ONLY;
 	if (flow->protocol != IPPROTO_TCP && user_port(ctx))
 		key_set_direction(&key, HQ_INBOUND);
 	settle(ctx, flow, &key, decide(flow, &key, generation));
 	return 1;
 }
 
-/* The flow as connect() or sendmsg() to the context's address makes it. */
+/* The flow as connect(), or sendmsg() to other than the peer, makes it. */
 static __always_inline void key_from_destination(struct flow_key *key, struct bpf_sock_addr *ctx,
-						 const struct hq_flow *flow, int v6, int connected)
+						 const struct hq_flow *flow, __u32 generation,
+						 int v6, int connected)
 {
+	__u8 to[16] __attribute__((aligned(8)));
+
 	key_from_sock(key, flow, ctx->sk);
-	set_user_address(key->remote, ctx, v6);
+	set_user_address(to, ctx, v6);
+	connected |= key->remote_port == user_port(ctx) && same_address(key->remote, to);
+	__builtin_memcpy(key->remote, to, sizeof(to));
 	key_set_remote(key, user_port(ctx));
 	if (flow->protocol == IPPROTO_TCP) {
 		key_set_direction(key, HQ_OUTBOUND);
 		key_set_inbound_dscp(key, HQ_DSCP_NONE);
 		return;
 	}
-	key_set_direction(key, datagram_direction(flow, connected));
-	key_set_inbound_dscp(key,
-			     peer_dscp(bpf_get_socket_cookie(ctx), key->remote, key->remote_port));
+	key_set_direction(key, datagram_direction(flow, key->local_port, connected));
+	key_set_inbound_dscp(
+		key, policy_reads(generation, HQ_DIM_INBOUND_DSCP)
+			     ? peer_dscp(bpf_get_socket_cookie(ctx), key->remote, key->remote_port)
+			     : HQ_DSCP_NONE);
 }
 
 /* TCP is decided when its own port is known too (BPF_SOCK_OPS_TCP_CONNECT_CB); here it may fail. */
@@ -98,13 +118,15 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 	flow = ctx->sk ? flow_of_any(ctx->sk) : NULL;
 	if (!flow || !generation || !decides_at_connect(flow, generation))
 		return 1;
-	key_from_destination(&key, ctx, flow, v6, 1);
+	key_from_destination(&key, ctx, flow, generation, v6, 1);
 	decision = decide(flow, &key, generation);
 	if (refused(flow, &key, decision))
 		return 0;
 	if (flow->protocol == IPPROTO_TCP)
 		return 1;
 	flow->bits |= HQ_FLOW_CONNECTED;
+	if (is_any(key.local)) /* a bind() failed, or there was none */
+		flow->bits &= ~HQ_FLOW_IPV6_ONLY;
 	/* connect() may still fail and leave the old peer: the first packet tells. */
 	decision.provisional = 1;
 	settle(ctx, flow, &key, decision);
@@ -115,15 +137,18 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, int v6)
 static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, int v6)
 {
 	__u32 generation = active_generation();
+	struct hq_decision decision;
 	struct hq_flow *flow;
 	struct flow_key key;
 
 	flow = ctx->sk ? flow_of(ctx->sk) : NULL;
 	if (!flow || !generation)
 		return 1;
-	key_from_destination(&key, ctx, flow, v6, 0);
-	return flow_is_kept(flow, generation) ||
-	       !refused(flow, &key, decide(flow, &key, generation));
+	key_from_destination(&key, ctx, flow, generation, v6, 0);
+	decision = recall(flow, &key, generation);
+	if (decision.refuse && is_older_than_rule(flow, decision))
+		return 1;
+	return !refused(flow, &key, decision);
 }
 
 #define ADDRESS_HOOK(name, body, v6)                                                               \

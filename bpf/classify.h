@@ -130,13 +130,18 @@ static __always_inline void flow_keep(struct hq_flow *flow, struct hq_decision d
 		flow->bits |= HQ_FLOW_KEPT;
 }
 
-/* Does the socket live on although the policy refuses its like? Also before any pass told it so. */
-static __always_inline int flow_is_kept(const struct hq_flow *flow, __u32 generation)
+/*
+ * The same for a socket without one peer, datagram by datagram: a rule does not
+ * refuse what sockets send that lived before it came.
+ */
+static __always_inline int is_older_than_rule(struct hq_flow *flow, struct hq_decision decision)
 {
-	struct hq_decision known = flow_load_decision(flow);
+	const struct hq_rule *rule = policy_rule_of(decision.generation, decision.rule);
 
-	return (flow->bits & HQ_FLOW_KEPT) ||
-	       (known.generation && known.generation != generation && !known.refuse);
+	if (!rule || (__s32)(flow->born - rule->since) >= 0)
+		return 0;
+	flow->bits |= HQ_FLOW_KEPT;
+	return 1;
 }
 
 static __always_inline void set_mapped(__u8 address[16], __be32 ip4)

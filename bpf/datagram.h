@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Datagrams of sockets that have no one remote end, or sent one elsewhere: each
- * is classified by its own destination, with its socket's identity.
+ * Datagrams: each is classified by its own addresses, with its socket's
+ * identity. Nothing of the answer is kept on the socket, which other threads
+ * may connect and send from meanwhile; what keeps it cheap is memo.h.
  */
 #ifndef HOSTQOS_BPF_DATAGRAM_H
 #define HOSTQOS_BPF_DATAGRAM_H
 
+#include "memo.h"
+#include "nat.h"
 #include "packet.h"
 
 /*
- * Does the socket's one remote end hold for this packet? Not for a socket that
- * is not connected, that was disconnected (connect() to AF_UNSPEC runs no
- * hook), or that sent this datagram elsewhere (sendto()).
+ * To the one peer of a connected socket, as sendto() need not, and as nothing
+ * goes after connect() to AF_UNSPEC, which runs no hook?
  */
-static __always_inline int goes_to_peer(const struct hq_flow *flow, struct bpf_sock *sk,
-					const struct transport *t)
+static __always_inline int goes_to_peer(struct bpf_sock *sk, const struct transport *t)
 {
 	__u8 remote[16] __attribute__((aligned(8)));
 
-	if (!(flow->bits & HQ_FLOW_CONNECTED) || !sk->dst_port)
+	if (!sk->dst_port)
 		return 0;
 	if (t->first && has_ports(t->protocol) && t->key.remote_port != bpf_ntohs(sk->dst_port))
 		return 0;
@@ -26,46 +27,96 @@ static __always_inline int goes_to_peer(const struct hq_flow *flow, struct bpf_s
 	return same_address(remote, t->key.remote);
 }
 
+static __always_inline int comes_from_socket(struct bpf_sock *sk, const struct transport *t)
+{
+	__u8 local[16] __attribute__((aligned(8)));
+
+	if (t->first && has_ports(t->protocol) && t->key.local_port != sk->src_port)
+		return 0;
+	sock_local(sk, local);
+	return same_address(local, t->key.local);
+}
+
 /*
  * Is this the socket's own datagram, and not a tunnel's packet around it? Raw
- * sockets may write any header (IP_HDRINCL).
+ * sockets may write any header (IP_HDRINCL). From another port than the
+ * socket's came a tunnel's, which has inner headers (iptunnel_handle_offloads()),
+ * or one that was sent before the socket was disconnected and lost its port.
  */
-static __always_inline int is_own_datagram(const struct hq_flow *flow, struct bpf_sock *sk,
-					   const struct transport *t)
+static __always_inline int is_own_datagram(struct __sk_buff *skb, const struct hq_flow *flow,
+					   struct bpf_sock *sk, const struct transport *t)
 {
 	if (flow->type == SOCK_RAW)
 		return 1;
 	if (t->protocol != flow->protocol)
 		return 0;
-	return !t->first || !has_ports(t->protocol) || !sk->src_port ||
-	       t->key.local_port == sk->src_port;
+	return !t->first || !has_ports(t->protocol) || t->key.local_port == sk->src_port ||
+	       !BPF_CORE_READ((struct sk_buff *)skb, inner_network_header);
 }
 
-/* A datagram that does not go to its socket's one peer: by its own destination. */
-static __always_inline int goes_elsewhere(struct hq_flow *flow, struct bpf_sock *sk,
-					  struct packet *p)
+/* What the packet does not tell: the direction, and with what mark the peer sent last. */
+static __always_inline void complete_key(struct __sk_buff *skb, const struct hq_flow *flow,
+					 struct bpf_sock *sk, struct packet *p, int to_peer)
 {
-	p->datagram = is_own_datagram(flow, sk, &p->transport);
-	return p->datagram && !goes_to_peer(flow, sk, &p->transport);
+	struct flow_key *key = &p->transport.key;
+	__u8 dscp = HQ_DSCP_NONE;
+
+	key_set_direction(key, datagram_direction(flow, sk->src_port, to_peer));
+	if (policy_reads(p->generation, HQ_DIM_INBOUND_DSCP))
+		dscp = peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
+	key_set_inbound_dscp(key, dscp);
 }
 
-/* A datagram of a socket without one remote end, by its own destination. */
+/* Later fragments have no ports; they follow the first. */
 static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
-							  struct hq_flow *flow, struct packet *p)
+							  struct hq_flow *flow, struct bpf_sock *sk,
+							  struct packet *p, int to_peer)
 {
 	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
-	struct flow_key *key = &p->transport.key;
 	struct hq_decision decision;
 
 	if (fate && fate->decision.generation == p->generation)
 		return fate->decision;
-	key_set_direction(key, datagram_direction(flow, 0));
-	key_set_inbound_dscp(key,
-			     peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
-	decision = decide(flow, key, p->generation);
-	if (!decision.refuse)
-		watched(flow, key, decision, HQ_EVENT_PACKET);
+	complete_key(skb, flow, sk, p, to_peer);
+	decision = recall(flow, &p->transport.key, p->generation);
+	if (!decision.refuse && !to_peer)
+		watched(flow, &p->transport.key, decision, HQ_EVENT_PACKET);
 	return decision;
+}
+
+/* A connected socket's class is that of its latest datagram to the peer: for `show flows`. */
+static __always_inline void settle_connected(struct hq_flow *flow, struct flow_key *key,
+					     struct hq_decision decision)
+{
+	struct hq_decision known = flow_load_decision(flow);
+
+	if (!__builtin_memcmp(&known, &decision, sizeof(known)))
+		return;
+	if (known.generation)
+		flow_keep(flow, decision);
+	flow_settle(flow, key, decision);
+}
+
+/* 1: in p->decision; 0: the packet is not its socket's own, whatever it is around it. */
+static __always_inline int classify_datagram(struct __sk_buff *skb, struct hq_flow *flow,
+					     struct bpf_sock *sk, struct packet *p)
+{
+	struct transport *t = &p->transport;
+	int to_peer = goes_to_peer(sk, t);
+
+	if ((!to_peer || !comes_from_socket(sk, t)) && untranslate(skb, t))
+		to_peer = goes_to_peer(sk, t);
+	p->datagram = is_own_datagram(skb, flow, sk, t);
+	if (!p->datagram)
+		return 0;
+	p->alone = 1;
+	p->decision = decide_datagram(skb, flow, sk, p, to_peer);
+	if (to_peer)
+		settle_connected(flow, &t->key, p->decision);
+	if (p->decision.refuse &&
+	    (to_peer ? flow->bits & HQ_FLOW_KEPT : is_older_than_rule(flow, p->decision)))
+		p->decision.refuse = 0;
+	return 1;
 }
 
 #endif

@@ -149,7 +149,7 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 	struct hq_decision decision;
 
 	key_from_sock(key, flow, sk);
-	if (flow->protocol == IPPROTO_TCP) {
+	if (is_tcp(flow)) {
 		key_set_inbound_dscp(key, flow->bits & HQ_FLOW_INBOUND ? flow->inbound_dscp
 								       : HQ_DSCP_NONE);
 	} else {
@@ -184,18 +184,13 @@ static __always_inline int classify_sent(struct __sk_buff *skb, struct hq_flow *
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	if (!sk)
 		return 0;
-	if (flow->protocol != IPPROTO_TCP) {
+	if (!is_tcp(flow)) {
 		if (parse_transport(skb, &p->net, &p->transport, 0)) {
 			fault(HQ_FAULT_PARSE);
 			return 0;
 		}
-		if (goes_elsewhere(flow, sk, p)) {
-			p->alone = 1;
-			p->decision = decide_datagram(skb, flow, p);
-			if (p->decision.refuse && flow_is_kept(flow, p->generation))
-				p->decision.refuse = 0;
+		if (classify_datagram(skb, flow, sk, p))
 			return 1;
-		}
 	}
 	if (!is_current(p->decision, p))
 		p->decision = decide_connected(skb, flow, sk, p);

@@ -14,6 +14,12 @@
 #define SOCK_DGRAM  2
 #define SOCK_RAW    3
 
+/* A raw socket of IPPROTO_TCP is none: it writes packets to anywhere. */
+static __always_inline int is_tcp(const struct hq_flow *flow)
+{
+	return flow->protocol == IPPROTO_TCP && flow->type != SOCK_RAW;
+}
+
 #define TCP_ESTABLISHED	 1
 #define TCP_SYN_RECV	 3
 #define TCP_TIME_WAIT	 6
@@ -81,6 +87,12 @@ static __always_inline void kernel_address(const struct sock *sk, __u8 address[1
 				   __sk_common.skc_v6_rcv_saddr);
 }
 
+/* inet_num of a raw socket is its protocol. */
+static __always_inline __u16 own_port(const struct hq_flow *flow, __u16 num)
+{
+	return flow->type == SOCK_RAW ? 0 : num;
+}
+
 /*
  * Both ends as the socket has them. What a socket does not have yet (a
  * wildcard, port 0) stays unknown; hooks that know more add it.
@@ -95,7 +107,7 @@ static __always_inline void key_from_sock(struct flow_key *key, const struct hq_
 		key->family = 4;
 		key->known = HQ_BIT(HQ_DIM_FAMILY);
 	}
-	key_set_local(key, sk->src_port);
+	key_set_local(key, own_port(flow, sk->src_port));
 	if (sk->dst_port)
 		key_set_remote(key, bpf_ntohs(sk->dst_port));
 	if (flow->bits & HQ_FLOW_DIRECTED)
@@ -103,12 +115,14 @@ static __always_inline void key_from_sock(struct flow_key *key, const struct hq_
 }
 
 /*
- * The direction of a datagram socket (DESIGN: inbound if bound to a port on
- * purpose and not connected, else outbound).
+ * The direction of a datagram socket with a local port: inbound if bound to it
+ * on purpose and not connected, else outbound. (After a bind() that failed the
+ * socket has none, or gets one that nobody asked for.)
  */
-static __always_inline __u8 datagram_direction(const struct hq_flow *flow, int connected)
+static __always_inline __u8 datagram_direction(const struct hq_flow *flow, __u16 port,
+					       int connected)
 {
-	return (flow->bits & HQ_FLOW_BOUND) && !connected ? HQ_INBOUND : HQ_OUTBOUND;
+	return port && flow->bound_port == port && !connected ? HQ_INBOUND : HQ_OUTBOUND;
 }
 
 /* `peers`: the DSCP of the latest datagram that a socket got from a peer. */

@@ -27,22 +27,16 @@ static __always_inline int on_syn(struct hq_flow *flow, const struct network *n,
 	return 0;
 }
 
-/* A connected socket whose peer marks otherwise now is decided anew at its next packet. */
-static __always_inline void on_datagram(struct __sk_buff *skb, struct hq_flow *flow,
-					const struct network *n, const struct transport *t)
+static __always_inline void on_datagram(struct __sk_buff *skb, const struct network *n,
+					const struct transport *t)
 {
 	__u8 dscp = hq_dscp(n->dsfield), *known;
-	struct hq_decision again;
 	struct peer_key peer;
 
 	peer_key_init(&peer, bpf_get_socket_cookie(skb), t->key.remote, t->key.remote_port);
 	known = bpf_map_lookup_elem(&peers, &peer);
-	if (known && *known == dscp)
-		return;
-	bpf_map_update_elem(&peers, &peer, &dscp, BPF_ANY);
-	again = flow_load_decision(flow);
-	again.provisional = 1;
-	flow_store_decision(flow, again);
+	if (!known || *known != dscp)
+		bpf_map_update_elem(&peers, &peer, &dscp, BPF_ANY);
 }
 
 SEC("cgroup_skb/ingress")
@@ -69,7 +63,7 @@ int ingress(struct __sk_buff *skb)
 		if (t.protocol == IPPROTO_TCP)
 			handshake_remember(&t.key, hq_dscp(n.dsfield));
 		else
-			on_datagram(skb, flow, &n, &t);
+			on_datagram(skb, &n, &t);
 	}
 	if (t.protocol == IPPROTO_TCP && is_syn(skb, &t))
 		return on_syn(flow, &n, &t, generation);

@@ -88,6 +88,26 @@ struct sock {
 
 struct sk_buff {
 	struct sock *sk;
+	unsigned long _nfct;
+	__u16 inner_network_header;
+};
+
+struct nf_conntrack_tuple {
+	struct {
+		struct in6_addr___kernel u3; /* IPv4 in its first word */
+		struct {
+			__be16 all;
+		} u;
+	} src, dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+struct nf_conn {
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status;
 };
 
 struct ipv6_pinfo {

@@ -38,6 +38,13 @@ static __always_inline const struct hq_header *policy_header_of(__u32 generation
 	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
 }
 
+static __always_inline int policy_reads(__u32 generation, __u32 dim)
+{
+	const struct hq_header *h = policy_header_of(generation);
+
+	return h && (h->used & HQ_BIT(dim));
+}
+
 static __always_inline const struct hq_class *policy_class_of(__u32 generation, __u32 id)
 {
 	__u32 slot = policy_slot(generation);

@@ -51,6 +51,7 @@ int sock_create(struct bpf_sock *ctx)
 	flow->type = ctx->type;
 	flow->family = ctx->family;
 	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
+	flow->born = generation;
 	if (!decides_at_birth(generation))
 		return 1;
 	if (ctx->family == AF_INET) {

@@ -24,6 +24,7 @@ static __always_inline void key_from_kernel_sock(struct flow_key *key, const str
 						 const struct sock *sk)
 {
 	__u16 dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	__u16 port = own_port(flow, BPF_CORE_READ(sk, __sk_common.skc_num));
 
 	__builtin_memset(key, 0, sizeof(*key));
 	kernel_address(sk, key->local, 0);
@@ -32,11 +33,11 @@ static __always_inline void key_from_kernel_sock(struct flow_key *key, const str
 		key->family = 4;
 		key->known = HQ_BIT(HQ_DIM_FAMILY);
 	}
-	key_set_local(key, BPF_CORE_READ(sk, __sk_common.skc_num));
+	key_set_local(key, port);
 	if (dport)
 		key_set_remote(key, dport);
 	if (flow->protocol != IPPROTO_TCP)
-		key_set_direction(key, datagram_direction(flow, dport != 0));
+		key_set_direction(key, datagram_direction(flow, port, dport != 0));
 	else if (flow->bits & HQ_FLOW_DIRECTED)
 		key_set_direction(key, flow->bits & HQ_FLOW_INBOUND ? HQ_INBOUND : HQ_OUTBOUND);
 	if (flow->protocol == IPPROTO_TCP && dport)
@@ -69,7 +70,7 @@ static __always_inline void adopt_state(struct hq_flow *flow, const struct sock 
 	flow->type = BPF_CORE_READ(sk, sk_type);
 	flow->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK)
-		flow->bits |= HQ_FLOW_BOUND;
+		flow->bound_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	if (BPF_CORE_READ(sk, __sk_common.skc_dport))
 		flow->bits |= HQ_FLOW_CONNECTED;
 	if (flow->protocol != IPPROTO_TCP)

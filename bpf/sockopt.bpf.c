@@ -54,8 +54,8 @@ static __always_inline struct hq_decision decide_now(struct hq_flow *flow, struc
 	if (decision.generation == generation && !decision.provisional)
 		return decision;
 	key_from_sock(&key, flow, sk);
-	if (flow->protocol != IPPROTO_TCP && ((flow->bits & HQ_FLOW_BOUND) || sk->dst_port))
-		key_set_direction(&key, datagram_direction(flow, sk->dst_port != 0));
+	if (flow->protocol != IPPROTO_TCP && (sk->src_port || sk->dst_port))
+		key_set_direction(&key, datagram_direction(flow, sk->src_port, sk->dst_port != 0));
 	return decide(flow, &key, generation);
 }
 

@@ -177,8 +177,9 @@ static void take_state(struct policy_flow *flow, const struct hq_socket *s)
 	bool inbound = s->flow.bits & HQ_FLOW_INBOUND, connected = s->remote_port;
 
 	if (s->flow.protocol != IPPROTO_TCP) {
-		flow->direction =
-			(s->flow.bits & HQ_FLOW_BOUND) && !connected ? HQ_INBOUND : HQ_OUTBOUND;
+		flow->direction = s->local_port && s->flow.bound_port == s->local_port && !connected
+					  ? HQ_INBOUND
+					  : HQ_OUTBOUND;
 		flow->known |= HQ_BIT(HQ_DIM_DIRECTION);
 		return;
 	}

@@ -122,6 +122,30 @@ static int clear_new_rules(const struct instance *in, const struct hq_image *ima
 	return err;
 }
 
+/*
+ * A rule refuses no datagram of a socket that is older than itself. Rules with
+ * one key are the same rule, and have the same counter.
+ */
+static int date_refusals(struct hq_image *image, const struct in_force *old)
+{
+	__u32 *since = calloc(HQ_MAX_RULES + 1, sizeof(*since)), i;
+
+	if (!since)
+		return -ENOMEM;
+	for (i = 0; i < old->header.rules; i++)
+		if (old->rules[i].refuse)
+			since[old->rules[i].counter] = old->rules[i].since;
+	for (i = 0; i < image->header.rules; i++) {
+		struct hq_rule *rule = &image->rules[i];
+
+		if (rule->refuse)
+			rule->since = since[rule->counter] ? since[rule->counter]
+							   : image->header.generation;
+	}
+	free(since);
+	return 0;
+}
+
 /* The next generation: of the slot that is not in force. After 2^31 of them they begin again. */
 static __u32 generation_after(const struct hq_active *active)
 {
@@ -156,6 +180,9 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 		err = clear_new_rules(in, s->image, old);
 	if (err)
 		return log_error(err, "cannot clear counters");
+	err = date_refusals(s->image, old);
+	if (err)
+		return err;
 	err = tables_create(tables, in->map[MAP_ACTIVE], s->image, s->text, s->length);
 	if (err)
 		return err;

@@ -26,6 +26,7 @@ build          libnl-route-3-dev pc:libnl-route-3.0    knows the network interfa
 build          libmd-dev         pc:libmd              hashes policies
 test,vm        libcmocka-dev     pc:cmocka             runs the tests
 test,demo,vm   libpcap-dev       pc:libpcap            captures packets on the far side
+test,vm        nftables          nft                   translates addresses
 test,demo,vm   iproute2          ip                    makes namespaces and schedulers
 demo           procps            sysctl                turns a namespace into a router
 test,demo,vm   iperf3            iperf3                sends and receives TCP and UDP

@@ -174,7 +174,8 @@ struct hq_rule {
 	__u16 class;   /* meaningless where refuse is set */
 	__u16 counter; /* index into `rule_counters` */
 	__u8 refuse;
-	__u8 pad[7];
+	__u8 pad[3];
+	__u32 since;		/* refuse: the generation that brought the rule */
 	char name[HQ_NAME_LEN]; /* "#LINE" if unnamed, "class NAME" for a cgroup */
 };
 
@@ -261,7 +262,6 @@ struct hq_saved {
 
 enum hq_flow_bits {
 	HQ_FLOW_CONNECTED = 1 << 0, /* one remote: the class holds for every packet */
-	HQ_FLOW_BOUND = 1 << 1,	    /* bound to a port on purpose */
 	HQ_FLOW_INBOUND = 1 << 2,   /* TCP: the peer sent the SYN */
 	HQ_FLOW_DIRECTED = 1 << 3,  /* TCP: the direction is known */
 	HQ_FLOW_ADOPTED = 1 << 4,   /* existed before the first policy */
@@ -287,7 +287,9 @@ struct hq_flow {
 	/* Of subflows and the MPTCP socket that owns them, for bpf/share.h. */
 	__u8 busy, busy_before; /* subflows that sent in this epoch, in the one before */
 	__u16 epoch;
-	__u32 pid; /* of the process that made it, or held it when it was adopted; else 0 */
+	__u32 pid;	  /* of the process that made it, or held it when it was adopted; else 0 */
+	__u32 born;	  /* the generation in force then; 0: older than any */
+	__u16 bound_port; /* that bind() asked for, last; the socket has it where that worked */
 };
 
 /*

@@ -56,7 +56,8 @@ int main(void)
 		{"TCP, class with a bucket", "metered", RUN_GOVERNED, 1, 45, 0},
 		{"not TCP, class with a bucket", "metered", RUN_GOVERNED, 0, 45, 0},
 		{"  of that, storage and clock alone", NULL, RUN_FLOOR, 0, 0, 0},
-		{"unconnected datagram, classified each time", NULL, RUN_GOVERNED, 0, 0, 0},
+		{"unconnected, class with a bucket: to a host again", NULL, RUN_GOVERNED, 0, 0, 0},
+		{"  for the first time", NULL, RUN_GOVERNED_FIRST, 0, 0, 0},
 	};
 	const size_t count = sizeof(subjects) / sizeof(subjects[0]);
 	struct packet_spec spec = {.family = 4,
@@ -82,7 +83,7 @@ int main(void)
 	       "for a machine where it takes %u\n",
 	       empty, EMPTY_NS);
 	for (i = FIRST; i < count; i++) {
-		printf("%-44s %4d", subjects[i].what,
+		printf("%-49s %4d", subjects[i].what,
 		       (int)(subjects[i].best - subjects[GIVEN].best));
 		if (subjects[i].budget)
 			printf("   budget %u, here %u", subjects[i].budget,

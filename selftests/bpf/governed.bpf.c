@@ -37,6 +37,20 @@ int governed(struct __sk_buff *skb)
 	return egress(skb, ETH_HLEN);
 }
 
+/* The first datagram of somebody new each time. */
+SEC("tc")
+int governed_first(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct hq_flow *flow;
+
+	give_flow(skb);
+	flow = sk ? flow_of(sk) : NULL;
+	if (flow)
+		flow->id.gid++;
+	return egress(skb, ETH_HLEN);
+}
+
 /* As two stacked devices show one packet. */
 SEC("tc")
 int governed_twice(struct __sk_buff *skb)

@@ -130,6 +130,7 @@ static int program_fd(struct governed *g, enum run_program program)
 {
 	struct bpf_program *programs[] = {
 		[RUN_GOVERNED] = g->skel->progs.governed,
+		[RUN_GOVERNED_FIRST] = g->skel->progs.governed_first,
 		[RUN_GOVERNED_TWICE] = g->skel->progs.governed_twice,
 		[RUN_GIVEN_ONLY] = g->skel->progs.given_only,
 		[RUN_UNGOVERNED] = g->skel->progs.ungoverned,

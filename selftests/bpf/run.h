@@ -29,6 +29,7 @@ struct hq_flow run_udp_flow(void);
 
 enum run_program {
 	RUN_GOVERNED,
+	RUN_GOVERNED_FIRST,
 	RUN_GOVERNED_TWICE,
 	RUN_GIVEN_ONLY,
 	RUN_UNGOVERNED,

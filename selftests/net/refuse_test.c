@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "capture.h"
@@ -149,29 +150,77 @@ static void listener_beside_the_refused_one_answers(void **state)
 	close(c.listener);
 }
 
-/* Sockets that live already are kept; their packets go no further than egress. */
-static void live_socket_is_kept_and_its_packets_dropped(void **state)
+/* A connected socket goes on to its peer; it may not connect there again. */
+static void live_connected_socket_goes_on(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/app");
-	int fd = udp_socket(&near, FAR4), other = udp_socket(&near, FAR4);
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	int sink = udp_sink(&far, FAR4, 7000), fd;
 
-	apply(tb, "classes: { good: { dscp: AF21 } }\n");
+	apply(tb, "classes: { good: { dscp: AF21, cgroup: @/app } }\n");
+	fd = udp_socket(&near, FAR4);
 	connect_to(fd, FAR4, 7000);
 	send_bytes(fd, 1);
-	await_packets(c, FLOW(.to_port = 7000), 1);
 	apply(tb, "rules: [{ match: { cgroup: @/app, remote_port: 7000 }, refuse: true }]\n");
-	capture_clear(c);
-	send(fd, "x", 1, 0);
-	assert_int_equal(send_to(other, FAR4, 7001, 1), 0);
-	await_packets(c, FLOW(.to_port = 7001), 1);
-	assert_int_equal(flow_count(c, FLOW(.to_port = 7000)), 0);
-	detach(tb);
 	send_bytes(fd, 1);
-	await_packets(c, FLOW(.to_port = 7000), 1);
+	await_packets(c, FLOW(.to_port = 7000), 2);
+	assert_int_equal(flow_count(c, FLOW(.to_port = 7000, .dsfield = DS_IS(AF21 << 2))), 1);
+	assert_int_equal(flow_count(c, FLOW(.to_port = 7000, .dsfield = DS_IS(0))), 1);
+	assert_int_equal(connect_try(fd, FAR4, 7000), -EPERM);
 	close(fd);
-	close(other);
+	close(sink);
+}
+
+/*
+ * A rule on the destination does not cut what sockets send that are older than
+ * it, and refuses what younger ones do, whatever else changes later.
+ */
+static void rule_refuses_datagrams_of_younger_sockets(void **state)
+{
+	static const char *const hosts[][2] = {
+		{FAR4, FAR4_B}, {FAR6, FAR6_B}, {MAPPED FAR4, MAPPED FAR4_B}};
+	static const char refusing[] = "classes: { good: { dscp: AF21 }, other: { dscp: AF11 } }\n"
+				       "rules:\n"
+				       "  - { name: no-b, match: { cgroup: @/app, remote: [" FAR4_B
+				       ", \"" FAR6_B "\"] }, refuse: true }\n"
+				       "  - { match: { cgroup: @/app }, class: %s }\n";
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/app");
+	int old[3], young[3];
+	char policy[512];
+	size_t i, n;
+
+	apply(tb, "classes: { good: { dscp: AF21, cgroup: @/app } }\n");
+	for (i = 0; i < 3; i++) {
+		old[i] = udp_socket(&near, hosts[i][0]);
+		assert_int_equal(send_to(old[i], hosts[i][1], 7000, 1), 0);
+	}
+	await_packets(c, FLOW(.to_port = 7000), 3);
+	judge(c, FLOW(.to_port = 7000), AF21, 3);
+	for (n = 0; n < 3; n++) {
+		capture_clear(c);
+		snprintf(policy, sizeof(policy), refusing, n % 2 ? "other" : "good");
+		apply(tb, policy);
+		for (i = 0; i < 3; i++) {
+			if (!n)
+				young[i] = udp_socket(&near, hosts[i][0]);
+			assert_int_equal(send_to(old[i], hosts[i][1], 7000, 1), 0);
+			assert_int_equal(send_to(old[i], hosts[i][0], 7001, 1), 0);
+			assert_int_equal(send_to(young[i], hosts[i][1], 7002, 1), -EPERM);
+			assert_int_equal(send_to(young[i], hosts[i][0], 7003, 1), 0);
+		}
+		await_packets(c, FLOW(.to_port = 7003), 3);
+		judge(c, FLOW(.to_port = 7000), 0, 3);
+		judge(c, FLOW(.to_port = 7001), n % 2 ? AF11 : AF21, 3);
+		judge(c, FLOW(.to_port = 7003), n % 2 ? AF11 : AF21, 3);
+		assert_int_equal(flow_count(c, FLOW(.to_port = 7002)), 0);
+	}
+	for (i = 0; i < 3; i++) {
+		close(old[i]);
+		close(young[i]);
+	}
 }
 
 /* Sockets older than the refusal go on, without a class; new ones are refused. */
@@ -224,7 +273,8 @@ int main(int argc, char **argv)
 		NET_TEST(refusal_waits_for_rules_that_are_undecided),
 		NET_TEST(syn_to_a_refused_listener_is_dropped),
 		NET_TEST(listener_beside_the_refused_one_answers),
-		NET_TEST(live_socket_is_kept_and_its_packets_dropped),
+		NET_TEST(live_connected_socket_goes_on),
+		NET_TEST(rule_refuses_datagrams_of_younger_sockets),
 		NET_TEST(old_sockets_of_a_refused_cgroup_go_on),
 	};
 

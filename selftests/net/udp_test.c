@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
  * Every datagram of a governed socket, and every fragment of it, carries the
- * mark of the class that the datagram is in.
+ * mark of the class that the datagram is in, however it is sent.
  */
 #include <errno.h>
 #include <netinet/udp.h>
@@ -28,6 +28,12 @@ static const char by_destination[] =
 	"  - match: { cgroup: @/voice }\n"
 	"    class: voice\n";
 
+static const char by_port[] =
+	"classes: { voice: { dscp: EF }, video: { dscp: AF41 } }\n"
+	"rules:\n"
+	"  - { match: { cgroup: @/voice, remote_port: 7000-7099 }, class: voice }\n"
+	"  - { match: { cgroup: @/voice, remote_port: 8000-8099 }, class: video }\n";
+
 /* A socket's family, by an address of it, and two addresses that it can reach. */
 static const struct route {
 	const char *own, *to, *to_b;
@@ -39,186 +45,287 @@ static const struct route {
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
-static void connected_socket_is_marked(void **state)
+/* A socket whose packets to port `port` are to be EF, and those to `port_b` AF41. */
+struct sender {
+	const struct route *route;
+	int fd, port, port_b;
+};
+
+static void send_a(const struct sender *s, size_t length)
 {
-	struct testbed *tb = *state;
+	assert_int_equal(send_to(s->fd, s->route->to, s->port, length), 0);
+}
+
+static void send_b(const struct sender *s, size_t length)
+{
+	assert_int_equal(send_to(s->fd, s->route->to_b, s->port_b, length), 0);
+}
+
+/* One socket of each route sends so; so many packets must come of either class. */
+static void judge_senders(struct testbed *tb, const char *policy,
+			  void (*send)(const struct sender *s), size_t packets, size_t packets_b)
+{
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
+	struct place near = near_place(tb, "/voice"), far = far_place(tb);
 	size_t i;
 
-	apply(tb, by_cgroup);
+	apply(tb, policy);
 	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
+		int sink = udp_sink(&far, "::", 7000 + i), sink_b = udp_sink(&far, "::", 8000 + i);
+		struct sender s = {&routes[i], udp_socket(&near, routes[i].own), 7000 + i,
+				   8000 + i};
 
-		connect_to(fd, routes[i].to, 7000 + i);
-		send_bytes(fd, 100);
-		send_bytes(fd, 100);
-		await_packets(c, FLOW(.to_port = 7000 + i), 2);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 2);
-		close(fd);
+		send(&s);
+		await_packets(c, FLOW(.to_port = s.port), packets);
+		await_packets(c, FLOW(.to_port = s.port_b), packets_b);
+		judge(c, FLOW(.to_port = s.port), EF, packets);
+		judge(c, FLOW(.to_port = s.port_b), AF41, packets_b);
+		close(s.fd);
+		close(sink);
+		close(sink_b);
 	}
+}
+
+static void send_connected(const struct sender *s)
+{
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 100);
+	send_bytes(s->fd, 100);
+}
+
+static void connected_socket_is_marked(void **state)
+{
+	judge_senders(*state, by_cgroup, send_connected, 2, 0);
+}
+
+static void send_unconnected(const struct sender *s)
+{
+	send_a(s, 100);
+	assert_int_equal(send_to(s->fd, s->route->to_b, s->port, 100), 0);
 }
 
 static void unconnected_socket_is_marked(void **state)
 {
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	size_t i;
-
-	apply(tb, by_cgroup);
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
-
-		assert_int_equal(send_to(fd, routes[i].to, 7000 + i, 100), 0);
-		assert_int_equal(send_to(fd, routes[i].to_b, 7000 + i, 100), 0);
-		await_packets(c, FLOW(.to_port = 7000 + i), 2);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 2);
-		close(fd);
-	}
+	judge_senders(*state, by_cgroup, send_unconnected, 2, 0);
 }
 
 /* One socket, two classes, turn by turn. */
+static void send_by_turns(const struct sender *s)
+{
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		send_a(s, 100);
+		send_b(s, 100);
+	}
+}
+
 static void each_datagram_is_of_its_destinations_class(void **state)
 {
+	judge_senders(*state, by_destination, send_by_turns, 10, 10);
+}
+
+static void connect_twice(const struct sender *s)
+{
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 100);
+	connect_to(s->fd, s->route->to_b, s->port_b);
+	send_bytes(s->fd, 100);
+}
+
+static void connecting_again_changes_the_class(void **state)
+{
+	judge_senders(*state, by_destination, connect_twice, 1, 1);
+}
+
+/* A broadcast address, without SO_BROADCAST; of IPv6, one that no route leads to. */
+static void fail_to_connect(const struct sender *s)
+{
+	bool ipv4 = s->route != &routes[1];
+
+	connect_to(s->fd, s->route->to_b, s->port_b);
+	assert_int_not_equal(connect_try(s->fd,
+					 s->route == &routes[0] ? "10.9.0.255"
+					 : ipv4			? MAPPED "10.9.0.255"
+								: "2001:db8::1",
+					 s->port),
+			     0);
+	send_bytes(s->fd, 100);
+	send_a(s, 100);
+}
+
+static void failed_connect_leaves_the_old_peers_class(void **state)
+{
+	judge_senders(*state, by_destination, fail_to_connect, 1, 1);
+}
+
+/* The peer's port, not its address, tells the classes apart. */
+static void send_past_the_peer(const struct sender *s)
+{
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 100);
+	assert_int_equal(send_to(s->fd, s->route->to, s->port_b, 100), 0);
+	send_b(s, 100);
+	send_bytes(s->fd, 100);
+	send_a(s, 100);
+}
+
+static void datagram_past_the_peer_is_of_its_own_class(void **state)
+{
+	judge_senders(*state, by_port, send_past_the_peer, 3, 2);
+}
+
+/* connect() to AF_UNSPEC runs no hook. */
+static void disconnect(const struct sender *s)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 100);
+	assert_int_equal(connect(s->fd, &none, sizeof(none)), 0);
+	send_b(s, 100);
+	send_a(s, 100);
+	connect_to(s->fd, s->route->to_b, s->port_b);
+	send_bytes(s->fd, 100);
+}
+
+static void disconnected_socket_has_no_class_left(void **state)
+{
+	judge_senders(*state, by_destination, disconnect, 2, 2);
+}
+
+/* 8 KB is six packets; what tells the later ones' class is the first. */
+static void send_fragments(const struct sender *s)
+{
+	send_a(s, 8000);
+	send_b(s, 8000);
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 8000);
+	send_b(s, 8000);
+}
+
+static void all_fragments_have_one_mark(void **state)
+{
+	judge_senders(*state, by_destination, send_fragments, 12, 12);
+}
+
+/* By a port, which later fragments do not have; to the peer's address, and not to its port. */
+static void send_fragments_past_the_peer(const struct sender *s)
+{
+	send_a(s, 8000);
+	assert_int_equal(send_to(s->fd, s->route->to, s->port_b, 8000), 0);
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 8000);
+	assert_int_equal(send_to(s->fd, s->route->to, s->port_b, 8000), 0);
+}
+
+static void fragments_follow_the_ports_of_their_first(void **state)
+{
+	judge_senders(*state, by_port, send_fragments_past_the_peer, 12, 12);
+}
+
+/* One packet up to the far side of the veth, and one header for all that it stands for. */
+static void send_segments(const struct sender *s)
+{
+	set_option(s->fd, IPPROTO_UDP, UDP_SEGMENT, 1000);
+	send_a(s, 10000);
+	send_b(s, 10000);
+	connect_to(s->fd, s->route->to, s->port);
+	send_bytes(s->fd, 10000);
+}
+
+static void gso_datagram_is_marked(void **state)
+{
+	judge_senders(*state, by_destination, send_segments, 2, 1);
+}
+
+/* Segmented as it leaves. */
+static void each_segment_is_marked(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+
+	run(tb, &near, "ip link set " NEAR_IF " gso_max_segs 1");
+	judge_senders(tb, by_destination, send_segments, 20, 10);
+}
+
+static void send_tos(const struct sender *s, const char *to, int port)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	bool ipv6 = s->route == &routes[1];
+	struct iovec data = {"x", 1};
+	struct address a = address_of(to, port);
+	struct msghdr message = {.msg_name = &a.storage,
+				 .msg_namelen = a.length,
+				 .msg_iov = &data,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	int tos = AF11 << 2;
+
+	control.header.cmsg_level = ipv6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	control.header.cmsg_type = ipv6 ? IPV6_TCLASS : IP_TOS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.header), &tos, sizeof(tos));
+	assert_int_equal(sendmsg(s->fd, &message, 0), 1);
+}
+
+/* Ancillary data marks one datagram; no hook can refuse it. */
+static void send_ancillary(const struct sender *s)
+{
+	send_tos(s, s->route->to, s->port);
+	send_tos(s, s->route->to_b, s->port_b);
+	connect_to(s->fd, s->route->to, s->port);
+	send_tos(s, s->route->to, s->port);
+	send_tos(s, s->route->to_b, s->port_b);
+}
+
+static void ancillary_data_does_not_override_the_class(void **state)
+{
+	judge_senders(*state, by_destination, send_ancillary, 2, 2);
+}
+
+/* To whom there is no connect(): one socket by turns to each and to a single host. */
+static void multicast_and_broadcast_are_classified(void **state)
+{
+	static const struct {
+		const char *own, *to, *single;
+	} groups[] = {
+		{NEAR4, "239.1.2.3", FAR4},	    {NEAR4, "10.9.0.255", FAR4},
+		{NEAR4, "255.255.255.255", FAR4},   {NEAR6, "ff15::1", FAR6},
+		{NEAR6, "ff02::1", FAR6},	    {NEAR6, MAPPED "239.1.2.3", MAPPED FAR4},
+		{NEAR6, MAPPED "10.9.0.255", FAR6},
+	};
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct place near = near_place(tb, "/voice");
 	size_t i, n;
 
-	apply(tb, by_destination);
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
-
-		for (n = 0; n < 10; n++) {
-			assert_int_equal(send_to(fd, routes[i].to, 7000 + i, 100), 0);
-			assert_int_equal(send_to(fd, routes[i].to_b, 8000 + i, 100), 0);
-		}
-		await_packets(c, FLOW(.to_port = 7000 + i), 10);
-		await_packets(c, FLOW(.to_port = 8000 + i), 10);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 10);
-		judge(c, FLOW(.to_port = 8000 + i), AF41, 10);
-		close(fd);
-	}
-}
-
-static void connecting_again_changes_the_class(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	size_t i;
-
-	apply(tb, by_destination);
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
-
-		connect_to(fd, routes[i].to, 7000 + i);
-		send_bytes(fd, 100);
-		connect_to(fd, routes[i].to_b, 8000 + i);
-		send_bytes(fd, 100);
-		await_packets(c, FLOW(.to_port = 7000 + i), 1);
-		await_packets(c, FLOW(.to_port = 8000 + i), 1);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 1);
-		judge(c, FLOW(.to_port = 8000 + i), AF41, 1);
-		close(fd);
-	}
-}
-
-static void reply_of_a_server_is_marked(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice"), far = far_place(tb);
-	int client = udp_socket(&far, FAR4), server;
-	struct sockaddr_storage peer;
-	socklen_t size = sizeof(peer);
-	char byte;
-
 	apply(tb,
-	      "classes: { dns: { dscp: AF41 } }\n"
-	      "rules: [{ match: { cgroup: @/voice, local_port: 7000, direction: inbound }, class: dns }]\n");
-	server = udp_socket(&near, NEAR6);
-	bind_to(server, "::", 7000);
-	assert_int_equal(send_to(client, NEAR4, 7000, 1), 0);
-	assert_int_equal(recvfrom(server, &byte, 1, 0, (void *)&peer, &size), 1);
-	assert_int_equal(sendto(server, "x", 1, 0, (void *)&peer, size), 1);
-	receive_bytes(client, 1);
-	judge(c, FLOW(.protocol = IPPROTO_UDP, .from_port = 7000), AF41, 1);
-	close(client);
-	close(server);
-}
+	      "classes: { voice: { dscp: EF }, video: { dscp: AF41 } }\n"
+	      "rules:\n"
+	      "  - { match: { cgroup: @/voice, multicast: true }, class: video }\n"
+	      "  - { match: { cgroup: @/voice, remote: [10.9.0.255, 255.255.255.255] }, class: video }\n"
+	      "  - { match: { cgroup: @/voice }, class: voice }\n");
+	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		int fd = udp_socket(&near, groups[i].own);
 
-/* 8 KB is six packets; what tells the later ones' class is the first. */
-static void all_fragments_have_one_mark(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	size_t i;
-
-	apply(tb, by_destination);
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
-
-		assert_int_equal(send_to(fd, routes[i].to, 7000 + i, 8000), 0);
-		assert_int_equal(send_to(fd, routes[i].to_b, 8000 + i, 8000), 0);
-		connect_to(fd, routes[i].to, 9000 + i);
-		send_bytes(fd, 8000);
-		await_packets(c, FLOW(.to_port = 7000 + i), 6);
-		await_packets(c, FLOW(.to_port = 8000 + i), 6);
-		await_packets(c, FLOW(.to_port = 9000 + i), 6);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 6);
-		judge(c, FLOW(.to_port = 8000 + i), AF41, 6);
-		judge(c, FLOW(.to_port = 9000 + i), EF, 6);
-		close(fd);
-	}
-}
-
-/* The class is by a port, which later fragments do not have. */
-static void fragments_follow_the_ports_of_their_first(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	size_t i;
-
-	apply(tb, "classes: { voice: { dscp: EF }, video: { dscp: AF41 } }\n"
-		  "rules:\n"
-		  "  - { match: { cgroup: @/voice, remote_port: 7000-7099 }, class: voice }\n"
-		  "  - { match: { cgroup: @/voice, remote_port: 8000-8099 }, class: video }\n");
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
-
-		assert_int_equal(send_to(fd, routes[i].to, 7000 + i, 8000), 0);
-		assert_int_equal(send_to(fd, routes[i].to, 8000 + i, 8000), 0);
-		await_packets(c, FLOW(.to_port = 7000 + i), 6);
-		await_packets(c, FLOW(.to_port = 8000 + i), 6);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 6);
-		judge(c, FLOW(.to_port = 8000 + i), AF41, 6);
-		close(fd);
-	}
-}
-
-/* One packet up to the far side of the veth, and one header for all that it stands for. */
-static void gso_datagram_is_marked(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	size_t i;
-
-	apply(tb, by_destination);
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own);
-
-		set_option(fd, IPPROTO_UDP, UDP_SEGMENT, 1000);
-		assert_int_equal(send_to(fd, routes[i].to, 7000 + i, 10000), 0);
-		assert_int_equal(send_to(fd, routes[i].to_b, 8000 + i, 10000), 0);
-		await_packets(c, FLOW(.to_port = 7000 + i), 1);
-		await_packets(c, FLOW(.to_port = 8000 + i), 1);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 1);
-		judge(c, FLOW(.to_port = 8000 + i), AF41, 1);
+		set_option(fd, SOL_SOCKET, SO_BROADCAST, 1);
+		if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, NEAR_IF, sizeof(NEAR_IF)))
+			fail_msg("SO_BINDTODEVICE: %s", strerror(errno));
+		for (n = 0; n < 5; n++) {
+			assert_int_equal(send_to(fd, groups[i].to, 8000 + i, 100), 0);
+			assert_int_equal(send_to(fd, groups[i].single, 7000 + i, 100), 0);
+		}
+		/* 3 KB are three fragments. */
+		assert_int_equal(send_to(fd, groups[i].to, 8000 + i, 3000), 0);
+		await_packets(c, FLOW(.to_port = 8000 + i), 8);
+		await_packets(c, FLOW(.to_port = 7000 + i), 5);
+		judge(c, FLOW(.to_port = 8000 + i), AF41, 8);
+		judge(c, FLOW(.to_port = 7000 + i), EF, 5);
 		close(fd);
 	}
 }
@@ -258,42 +365,6 @@ static void ecn_bits_of_the_application_stay(void **state)
 					 3);
 			close(fd);
 		}
-	}
-}
-
-/* Ancillary data marks one datagram; no hook can refuse it. */
-static void ancillary_data_does_not_override_the_class(void **state)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	struct iovec data = {"x", 1};
-	int tos = 10 << 2;
-	size_t i;
-
-	apply(tb, by_cgroup);
-	for (i = 0; i < 2; i++) {
-		struct address to = address_of(routes[i].to, 7000 + i);
-		struct msghdr message = {.msg_name = &to.storage,
-					 .msg_namelen = to.length,
-					 .msg_iov = &data,
-					 .msg_iovlen = 1,
-					 .msg_control = &control,
-					 .msg_controllen = sizeof(control)};
-		int fd = udp_socket(&near, routes[i].own);
-
-		control.header.cmsg_level = i ? IPPROTO_IPV6 : IPPROTO_IP;
-		control.header.cmsg_type = i ? IPV6_TCLASS : IP_TOS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &tos, sizeof(tos));
-		assert_int_equal(sendmsg(fd, &message, 0), 1);
-		await_packets(c, FLOW(.to_port = 7000 + i), 1);
-		judge(c, FLOW(.to_port = 7000 + i), EF, 1);
-		close(fd);
 	}
 }
 
@@ -347,48 +418,9 @@ static void exempt_peer_gets_the_connected_sockets_own_mark(void **state)
 	apply(tb, with_exempt_peer);
 	judge_datagrams_past_the_peer(tb, c, 0);
 	judge_datagrams_past_the_peer(tb, c, AF11);
-}
-
-static void unnamed_peer_gets_the_connected_sockets_own_mark(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-
 	apply(tb, with_unnamed_peer);
 	judge_datagrams_past_the_peer(tb, c, 0);
 	judge_datagrams_past_the_peer(tb, c, AF11);
-}
-
-/* bind() has marked the server's socket by the rule on its port. */
-static void exempt_peer_gets_the_servers_own_mark(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct place near = near_place(tb, "/voice");
-	int dscp, server;
-	size_t i;
-
-	apply(tb, "classes: { dns: { dscp: EF } }\n"
-		  "rules:\n"
-		  "  - { match: { cgroup: @/voice, remote: [" FAR4_B ", \"" FAR6_B
-		  "\"] }, class: default }\n"
-		  "  - { match: { cgroup: @/voice, local_port: 53 }, class: dns }\n");
-	for (dscp = 0; dscp <= AF11; dscp += AF11) {
-		for (i = 0; i < ROUTES; i++) {
-			server = udp_socket(&near, routes[i].own);
-			set_dsfield(server, &routes[i], dscp << 2);
-			bind_to(server, address_family(routes[i].own) == AF_INET6 ? "::" : NEAR4,
-				53);
-			assert_int_equal(send_to(server, routes[i].to, 7000 + i, 100), 0);
-			assert_int_equal(send_to(server, routes[i].to_b, 8000 + i, 100), 0);
-			await_packets(c, FLOW(.to_port = 7000 + i), 1);
-			await_packets(c, FLOW(.to_port = 8000 + i), 1);
-			judge(c, FLOW(.to_port = 7000 + i), EF, 1);
-			judge(c, FLOW(.to_port = 8000 + i), dscp, 1);
-			close(server);
-		}
-		capture_clear(c);
-	}
 }
 
 int main(int argc, char **argv)
@@ -398,15 +430,17 @@ int main(int argc, char **argv)
 		NET_TEST(unconnected_socket_is_marked),
 		NET_TEST(each_datagram_is_of_its_destinations_class),
 		NET_TEST(connecting_again_changes_the_class),
-		NET_TEST(reply_of_a_server_is_marked),
+		NET_TEST(failed_connect_leaves_the_old_peers_class),
+		NET_TEST(datagram_past_the_peer_is_of_its_own_class),
+		NET_TEST(disconnected_socket_has_no_class_left),
 		NET_TEST(all_fragments_have_one_mark),
 		NET_TEST(fragments_follow_the_ports_of_their_first),
 		NET_TEST(gso_datagram_is_marked),
-		NET_TEST(ecn_bits_of_the_application_stay),
+		NET_TEST(each_segment_is_marked),
 		NET_TEST(ancillary_data_does_not_override_the_class),
+		NET_TEST(multicast_and_broadcast_are_classified),
+		NET_TEST(ecn_bits_of_the_application_stay),
 		NET_TEST(exempt_peer_gets_the_connected_sockets_own_mark),
-		NET_TEST(unnamed_peer_gets_the_connected_sockets_own_mark),
-		NET_TEST(exempt_peer_gets_the_servers_own_mark),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
