@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+#include <string.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -11,6 +12,7 @@
 #include "interfaces.h"
 #include "links.h"
 #include "log.h"
+#include "shadow.h"
 
 #define MAX_PROGRAMS 64 /* on one hook: the kernel's BPF_MPROG_MAX */
 
@@ -22,7 +24,7 @@ static void warn_of_program(const char *interface, __u32 id)
 
 	if (fd < 0)
 		return;
-	if (!bpf_obj_get_info_by_fd(fd, &info, &length))
+	if (!bpf_obj_get_info_by_fd(fd, &info, &length) && strncmp(info.name, "shadow_ahead", 12))
 		log_warning("on %s, program %u '%s' runs ahead: packets with which it ends the "
 			    "chain are hidden from hostqos",
 			    interface, id, info.name);
@@ -53,7 +55,7 @@ static void warn_of_filters(const char *interface, struct nl_cache *filters,
 		if (priority > note->priority ||
 		    (priority == note->priority && handle == note->handle))
 			return;
-		if (handle)
+		if (handle && handle != note->handle + SHADOW_HANDLE)
 			log_warning("on %s, a filter '%s' of priority %u, handle %#x, runs ahead: "
 				    "packets with which it ends the chain are hidden from hostqos",
 				    interface, rtnl_tc_get_kind(TC_CAST(filter)), priority, handle);

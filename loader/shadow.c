@@ -15,9 +15,6 @@
 #include "object.h"
 #include "shadow.h"
 
-/* Newer than Debian 12's <linux/bpf.h>: with no link named, at the head of the hook. */
-#define HQ_F_BEFORE (1U << 3)
-
 int shadow_map(const struct instance *in, const char *name)
 {
 	char path[PATH_MAX];
@@ -43,12 +40,16 @@ int shadow_generation(const struct instance *in, __u32 *generation)
 	return err;
 }
 
-/* The two programs around the live one: where each is. */
+/*
+ * The two programs around the live one: where each is. Of filters with one
+ * priority cls_bpf runs the latest first, so that one at the live filter's own
+ * is ahead of it.
+ */
 static const struct place {
 	const char *name;
-	__u32 flags; /* of a tcx link */
-	int order;   /* of a filter, from the live one's */
-} places[] = {{"ahead", HQ_F_BEFORE, -1}, {"behind", 0, 1}};
+	__u32 flags;		/* of a tcx link */
+	__u32 priority, handle; /* of a filter: so much more than the live one's */
+} places[] = {{"ahead", HQ_F_BEFORE, 0, SHADOW_HANDLE}, {"behind", 0, 1, 0}};
 
 #define NPLACES (sizeof(places) / sizeof(places[0]))
 
@@ -87,14 +88,14 @@ static int link_make(const struct attachment *a, const struct place *place,
 	return err;
 }
 
-/* At the handle of the live filter, which tells instances apart, and a priority beside its own. */
+/* The live filter's handle tells instances apart. */
 static int filter_make(const struct place *place, const struct interface *interface,
 		       const struct hq_interface *note, int program)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface->ifindex,
 		    .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program, .handle = note->handle,
-		    .priority = note->priority + place->order);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .prog_fd = program, .handle = note->handle + place->handle,
+		    .priority = note->priority + place->priority);
 
 	return bpf_tc_attach(&hook, &filter);
 }
@@ -197,9 +198,11 @@ static int detach_interface(__u32 ifindex, const struct hq_interface *note, void
 
 	for (i = 0; i < NPLACES && !err; i++) {
 		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_EGRESS);
-		LIBBPF_OPTS(bpf_tc_opts, filter, .handle = note->handle);
+		LIBBPF_OPTS(bpf_tc_opts, filter, .handle = note->handle + places[i].handle,
+			    .priority = note->priority + places[i].priority);
 
-		beside.priority = filter.priority = note->priority + places[i].order;
+		beside.handle = filter.handle;
+		beside.priority = filter.priority;
 		if (filter_in_place(arg, ifindex, &beside))
 			err = bpf_tc_detach(&hook, &filter);
 	}

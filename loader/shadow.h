@@ -10,6 +10,9 @@
 
 struct hq_install;
 
+/* What the handle of the shadow's filter ahead has more than the live filter's. */
+#define SHADOW_HANDLE 0x100
+
 /* Is there one? Its generation. -ENOENT, not reported, where there is none. */
 int shadow_generation(const struct instance *in, __u32 *generation);
 

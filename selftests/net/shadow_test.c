@@ -230,6 +230,8 @@ static bool has_shadow(struct testbed *tb)
 	struct json_object *status = hostqos_json(tb, 0, "status");
 	bool has = json_member(status, "shadow") != NULL;
 
+	/* Nor is it taken for a stranger on the hook. */
+	assert_int_equal(json_object_array_length(json_member(status, "warnings")), 0);
 	json_object_put(status);
 	return has;
 }
