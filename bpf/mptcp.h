@@ -10,10 +10,14 @@
 
 #include "flow.h"
 
-/* The MPTCP socket that owns the subflow; NULL for any other socket. */
+/*
+ * The MPTCP socket that owns the subflow; NULL for any other socket. The helper
+ * takes whatever has IPPROTO_TCP for a struct tcp_sock: raw sockets too, as the
+ * one by which the kernel sends RSTs, and reads past them.
+ */
 static __always_inline struct mptcp_sock *owner_of(struct bpf_sock *subflow)
 {
-	if (!bpf_core_type_exists(struct mptcp_sock))
+	if (!bpf_core_type_exists(struct mptcp_sock) || subflow->type != SOCK_STREAM)
 		return NULL;
 	return bpf_skc_to_mptcp_sock(subflow);
 }
