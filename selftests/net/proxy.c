@@ -10,10 +10,20 @@
 #include "sockets.h"
 
 #define REQUEST_MOST 1024
-#define UNKNOWN	     0xff
+#define PORTS	     65536
+#define USES_MOST    8
 
-/* By the port of the proxy's connection; shared with the server's process. */
-static uint8_t *noted;
+/*
+ * What requests came through the proxy's connections from a port, in their
+ * order: busy threads may make the kernel choose a port again soon. Shared with
+ * the server's process.
+ */
+struct uses {
+	uint8_t count;
+	uint8_t dscps[USES_MOST];
+};
+
+static struct uses *noted;
 
 static const uint8_t dscps[] = {10, 12, 14, 18, 20, 22, 26, 34};
 
@@ -38,6 +48,15 @@ static bool write_all(int fd, const char *text, size_t length)
 	return send(fd, text, length, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
+/* The port is at the same place in both families. */
+static void note(const struct sockaddr_in6 *peer, int dscp)
+{
+	struct uses *uses = &noted[ntohs(peer->sin6_port)];
+
+	if (uses->count < USES_MOST)
+		uses->dscps[uses->count++] = dscp;
+}
+
 static void serve(void *listener)
 {
 	static const char reply[] =
@@ -52,9 +71,8 @@ static void serve(void *listener)
 		fd = accept(*(int *)listener, (void *)&peer, &size);
 		if (fd < 0)
 			continue;
-		/* The port is at the same place in both families. */
 		if (read_head(fd, request) && sscanf(request, "GET /%d", &dscp) == 1)
-			noted[ntohs(peer.sin6_port)] = dscp;
+			note(&peer, dscp);
 		write_all(fd, reply, strlen(reply));
 		close(fd);
 	}
@@ -66,9 +84,9 @@ void server_start(struct testbed *tb, const char *address)
 	int listener = tcp_listener(&far, address, SERVER_PORT);
 
 	if (!noted)
-		noted = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-			     0);
-	memset(noted, UNKNOWN, 65536);
+		noted = mmap(NULL, PORTS * sizeof(*noted), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	memset(noted, 0, PORTS * sizeof(*noted));
 	process_call(tb, &far, serve, &listener);
 	close(listener);
 }
@@ -172,20 +190,25 @@ void clients_run(struct testbed *tb, const char *from, const char *proxy, int cl
 
 struct tally proxy_tally(struct capture *c)
 {
+	uint8_t *seen = calloc(PORTS, 1);
 	struct tally tally = {};
 	size_t i;
 
 	capture_read(c);
 	for (i = 0; i < c->count; i++) {
 		const struct packet *p = &c->packets[i];
+		const struct uses *uses = &noted[p->source_port];
+		uint8_t use;
 
 		if (p->protocol != IPPROTO_TCP || p->destination_port != SERVER_PORT ||
-		    !(p->tcp_flags & TCP_SYN) || noted[p->source_port] == UNKNOWN)
+		    !(p->tcp_flags & TCP_SYN) || seen[p->source_port] == uses->count)
 			continue;
+		use = seen[p->source_port]++;
 		tally.connections++;
-		tally.right += DSCP(p) == noted[p->source_port];
+		tally.right += DSCP(p) == uses->dscps[use];
 	}
+	free(seen);
 	capture_clear(c);
-	memset(noted, UNKNOWN, 65536);
+	memset(noted, 0, PORTS * sizeof(*noted));
 	return tally;
 }
