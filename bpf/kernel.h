@@ -141,7 +141,12 @@ struct tcp_request_sock {
 	bool is_mptcp;
 };
 
+struct mptcp_pm_data {
+	bool server_side;
+};
+
 struct mptcp_sock {
+	struct mptcp_pm_data pm;
 	__u32 token;
 };
 

@@ -45,15 +45,25 @@ static __always_inline void key_from_kernel_sock(struct flow_key *key, const str
 								       : HQ_DSCP_NONE);
 }
 
+/* Not a subflow: the socket that a process has. It has an identity, but neither class nor marks. */
+static __always_inline int is_mptcp(const struct sock *sk)
+{
+	return bpf_core_type_exists(struct mptcp_sock) &&
+	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP;
+}
+
 /*
  * An accepted connection notes by which interface its SYN came, where multicast
  * would go out (tcp_v4_syn_recv_sock(), tcp_v6_syn_recv_sock()); no other stream
- * socket can have one (IP_MULTICAST_IF, IPV6_MULTICAST_IF).
+ * socket can have one (IP_MULTICAST_IF, IPV6_MULTICAST_IF). An MPTCP socket
+ * knows on which side it is.
  */
 static __always_inline int was_accepted(const struct sock *sk)
 {
 	const struct inet_sock *inet = (const struct inet_sock *)sk;
 
+	if (is_mptcp(sk))
+		return BPF_CORE_READ((const struct mptcp_sock *)sk, pm.server_side);
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
 		return BPF_CORE_READ(inet, pinet6, mcast_oif) != 0;
 	return BPF_CORE_READ(inet, mc_index) != 0;
@@ -134,13 +144,6 @@ static __always_inline void write_record(struct seq_file *seq, struct sock *sk,
 	read_marks(r, sk);
 	bpf_seq_write(seq, &head, sizeof(head));
 	bpf_seq_write(seq, flow, sizeof(*flow));
-}
-
-/* Not a subflow: the socket that a process has. It has an identity, but neither class nor marks. */
-static __always_inline int is_mptcp(const struct sock *sk)
-{
-	return bpf_core_type_exists(struct mptcp_sock) &&
-	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP;
 }
 
 /* The flow of any process's socket; made, with the holder's identity, where there is none. */
