@@ -40,6 +40,7 @@ static const char shadow[] =
 
 #define FEW   20
 #define MANY  60 /* of these not all fit in the burst */
+#define SLACK 6
 #define FRAME 1400
 
 static void must_shadow(struct testbed *tb, const char *text)
@@ -156,7 +157,8 @@ static void what_it_counts_comes_true(void **state)
 	assert_int_equal(OF(after, REMARKED), OF(before, REMARKED));
 	assert_int_equal(OF(after, SAME), OF(before, SAME));
 	assert_int_equal(OF(after, UNMATCHED), OF(before, UNMATCHED));
-	assert_int_equal(OF(after, DROPPED), MANY - dropped);
+	/* A frame is earned in 1.4 s, and a slow machine takes seconds for all that was sent. */
+	assert_in_range(OF(after, DROPPED), MANY - dropped - SLACK, MANY - dropped + SLACK);
 	assert_int_equal(OF(after, REFUSED), 0);
 }
 
