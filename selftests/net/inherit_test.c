@@ -41,8 +41,10 @@ static bool esp_half(struct testbed *tb, const struct place *place, const char *
 	struct process *state = process_start(
 		tb, place, "ip xfrm state add src %s dst %s proto esp spi 0x100 mode %s " CIPHER,
 		from, to, mode);
+	static const char *const protocols[] = {"tcp", "udp"};
 	char *errors;
 	bool missing;
+	int i;
 
 	if (process_wait(state)) {
 		errors = process_errors(state);
@@ -52,9 +54,12 @@ static bool esp_half(struct testbed *tb, const struct place *place, const char *
 		free(errors);
 		return false;
 	}
-	run(tb, place,
-	    "ip xfrm policy add src %s dst %s dir %s tmpl src %s dst %s proto esp mode %s", from,
-	    to, direction, from, to, mode);
+	/* Not all: neighbour discovery would be in it as well, and is nobody's. */
+	for (i = 0; i < 2; i++)
+		run(tb, place,
+		    "ip xfrm policy add src %s dst %s proto %s dir %s tmpl src %s dst %s proto esp "
+		    "mode %s",
+		    from, to, protocols[i], direction, from, to, mode);
 	return true;
 }
 
