@@ -45,6 +45,21 @@ static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct
 	return fate ? fate->colour : colour;
 }
 
+/* A datagram of a socket that a proxy connected for a client: the client's, else `own`. */
+static __always_inline __u8 upstream_dscp(struct __sk_buff *skb, const struct packet *p,
+					  const struct hq_class *class, __u8 own)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct served *served;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	served = sk && !p->syn_ack ? upstream_of(sk) : NULL;
+	return served && hq_mirror_allows(class, served->dscp) &&
+			       mirror_trusts(p->generation, p->decision.class, served->peer)
+		       ? served->dscp
+		       : own;
+}
+
 /* The DSCP that the packet takes over from what came in, else `own`. */
 static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet *p,
 				     const struct hq_class *class, __u8 own)
@@ -59,9 +74,11 @@ static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet 
 		inbound = hq_mirrored(class, p->flow);
 		return inbound == HQ_DSCP_NONE ? own : inbound;
 	}
+	if (class->mirror == HQ_MIRROR_UPSTREAM)
+		return upstream_dscp(skb, p, class, own);
 	inbound = p->syn_ack ? key->inbound_dscp
 			     : peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
-	if (class->mirror == HQ_MIRROR_UPSTREAM || !hq_mirror_allows(class, inbound) ||
+	if (!hq_mirror_allows(class, inbound) ||
 	    !mirror_trusts(p->generation, p->decision.class, key->remote))
 		return own;
 	return inbound;
