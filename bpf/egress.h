@@ -45,7 +45,8 @@ static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct
 	return fate ? fate->colour : colour;
 }
 
-/* A datagram of a socket that a proxy connected for a client: the client's, else `own`. */
+/* A datagram to the peer that a proxy connected its socket to for a client: the client's, else
+ * `own`. */
 static __always_inline __u8 upstream_dscp(struct __sk_buff *skb, const struct packet *p,
 					  const struct hq_class *class, __u8 own)
 {
@@ -53,7 +54,7 @@ static __always_inline __u8 upstream_dscp(struct __sk_buff *skb, const struct pa
 	struct served *served;
 
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
-	served = sk && !p->syn_ack ? upstream_of(sk) : NULL;
+	served = sk && goes_to_peer(sk, &p->transport) ? upstream_of(sk) : NULL;
 	return served && hq_mirror_allows(class, served->dscp) &&
 			       mirror_trusts(p->generation, p->decision.class, served->peer)
 		       ? served->dscp

@@ -12,6 +12,7 @@
 #include "process.h"
 #include "proxy.h"
 #include "sockets.h"
+#include "traffic.h"
 
 #define AF21 18
 #define AF41 34
@@ -288,10 +289,10 @@ static void whom_nobody_trusts_gets_the_classs_own(void **state)
 static void connected_datagram_sockets_too(void **state)
 {
 	struct testbed *tb = *state;
-	struct place near = near_place(tb, "/proxy");
+	struct place near = near_place(tb, "/proxy"), far = far_place(tb);
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct connection in;
-	int fd = udp_socket(&near, FAR4);
+	int sink = udp_sink(&far, "::", SERVER_PORT), fd = udp_socket(&near, FAR4);
 
 	apply(tb, TRUST);
 	in = come_in(tb, 7000, FAR4, AF21);
@@ -300,7 +301,12 @@ static void connected_datagram_sockets_too(void **state)
 	send_bytes(fd, 100);
 	await_packets(c, FLOW(.protocol = IPPROTO_UDP), 1);
 	judge(c, FLOW(.protocol = IPPROTO_UDP), AF21, 1);
+	/* For whom it sends elsewhere nobody knows. */
+	assert_int_equal(send_to(fd, FAR4_B, SERVER_PORT, 100), 0);
+	await_packets(c, FLOW(.protocol = IPPROTO_UDP, .to = FAR4_B), 1);
+	judge(c, FLOW(.protocol = IPPROTO_UDP, .to = FAR4_B), EF, 1);
 	close(fd);
+	close(sink);
 	close_all(in);
 }
 
