@@ -302,6 +302,17 @@ static int replace(struct apply *a)
 	return err;
 }
 
+int apply_begin(struct apply *a, const char *instance, const char *file)
+{
+	int err = source_read(&a->source, file);
+
+	if (!err)
+		err = require_privileges();
+	if (!err)
+		err = instance_init(&a->in, instance, true);
+	return err ?: instance_lock(&a->in);
+}
+
 int apply_policy(struct apply *a)
 {
 	int err = open_installation(a);

@@ -41,6 +41,10 @@ struct apply {
 		.want.cgroup_fd = -1, .exe_program = -1                                            \
 	}
 
+/* The policy of a file ("-": standard input) for an instance, which is locked. 0, or -errno, as the
+ * next. */
+int apply_begin(struct apply *a, const char *instance, const char *file);
+
 /* Put a->source in force, under the lock. 0, or -errno, reported or in its `diag`. */
 int apply_policy(struct apply *a);
 
@@ -57,7 +61,9 @@ int apply_reopen(struct apply *a);
  * its cgroup. a->flipped tells that its tables had to be others.
  */
 int apply_again(struct apply *a, policy_exe_fn exe);
-void apply_print(const struct apply *a, bool json);
 void apply_release(struct apply *a);
+
+/* Say what came of it, on stdout unless `err`, and release it. Returns `err`. */
+int apply_report(struct apply *a, int err, bool json);
 
 #endif

@@ -261,10 +261,7 @@ static int promote(const struct options *options)
 	}
 	if (!err)
 		err = apply_policy(&a);
-	source_report(&a.source, options->json);
-	if (!err)
-		apply_print(&a, options->json);
-	apply_release(&a);
+	apply_report(&a, err, options->json);
 	in_force_free(&shadow);
 	live_close(&live);
 	return err;

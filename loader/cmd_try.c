@@ -199,22 +199,12 @@ int cmd_try(const struct options *options, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	a.trial = &trial;
-	err = source_read(&a.source, argv[0]);
-	if (!err)
-		err = require_privileges();
-	if (!err)
-		err = instance_init(&a.in, options->instance, true);
-	if (!err)
-		err = instance_lock(&a.in);
+	err = apply_begin(&a, options->instance, argv[0]);
 	if (!err)
 		err = refuse_second(&a.in);
 	if (!err)
 		err = apply_policy(&a);
 	if (a.flipped && start_waiter(&a))
 		log_warning("no process waits for the end: live sockets will not follow at once");
-	source_report(&a.source, options->json);
-	if (!err)
-		apply_print(&a, options->json);
-	apply_release(&a);
-	return finish(err, options->json);
+	return finish(apply_report(&a, err, options->json), options->json);
 }
