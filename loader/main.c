@@ -21,38 +21,47 @@ static const struct verb {
 	int (*run)(const struct options *options, int argc, char **argv);
 	const char *summary;
 	const char *help;
+	const char *options; /* of its own, by name; NULL: none */
 } verbs[] = {
 	{"check", "FILE", 1, 1, cmd_check, "parse, validate and compile a policy",
 	 "Needs no privileges and changes nothing. FILE may be - for standard input.\n"
 	 "Warnings alone exit with 0.\n\n"
-	 "Example: hostqos check policy.yaml\n"},
+	 "Example: hostqos check policy.yaml\n",
+	 NULL},
 	{"apply", "FILE", 1, 1, cmd_apply, "put a policy in force, atomically",
 	 "The first time it loads and attaches, later it replaces: no packet and no socket\n"
 	 "sees half of two policies. Prints what changed. FILE may be - for standard input.\n\n"
-	 "Example: hostqos apply policy.yaml\n"},
+	 "Example: hostqos apply policy.yaml\n",
+	 NULL},
 	{"try", "FILE [--for TIME]", 1, 1, cmd_try, "apply a policy, and go back unless it is kept",
 	 "After TIME (60s, 5m, 1h; default 60s) the former policy is in force again, or all is\n"
 	 "detached where none was, unless `hostqos keep` came before, whatever becomes of this\n"
 	 "command, its terminal and its connection. `apply` ends a trial too.\n\n"
-	 "Example: hostqos try policy.yaml --for 5m\n"},
+	 "Example: hostqos try policy.yaml --for 5m\n",
+	 "for"},
 	{"keep", "", 0, 0, cmd_keep, "keep the policy that is on trial",
 	 "An error where none is.\n\n"
-	 "Example: hostqos keep\n"},
+	 "Example: hostqos keep\n",
+	 NULL},
 	{"shadow", "FILE|--show|--promote|--discard", 0, 1, cmd_shadow,
 	 "count what another policy would change",
 	 "FILE is loaded beside the policy in force, changes nothing, and counts on the traffic\n"
 	 "that leaves what it would remark, drop and refuse, by its own classes. --show prints the\n"
 	 "counts, --promote puts it in force, --discard ends it, as `apply` does.\n\n"
-	 "Example: hostqos shadow policy.yaml\n"},
+	 "Example: hostqos shadow policy.yaml\n",
+	 "show promote discard"},
 	{"diff", "FILE", 1, 1, cmd_diff, "what apply would change",
 	 "Exits with 0 either way; under -j, `changed` tells.\n\n"
-	 "Example: hostqos diff policy.yaml\n"},
+	 "Example: hostqos diff policy.yaml\n",
+	 NULL},
 	{"status", "", 0, 0, cmd_status, "what is attached where, read back from the kernel",
 	 "Exits with 1 where something that must be attached is not.\n\n"
-	 "Example: hostqos status -j\n"},
+	 "Example: hostqos status -j\n",
+	 NULL},
 	{"show", "classes|rules|flows", 1, 1, cmd_show, "configuration beside live counters",
 	 "flows are sockets with their class, the rule that gave it, and why.\n\n"
-	 "Example: hostqos show classes\n"},
+	 "Example: hostqos show classes\n",
+	 NULL},
 	{"explain", "[FLOW] [--policy FILE | --pid PID | --live]", 0, 0, cmd_explain,
 	 "which rule and class a flow gets, and why each earlier rule did not match",
 	 "The flow in words, none of which need exist:\n"
@@ -68,7 +77,9 @@ static const struct verb {
 	 "  --pid PID      those that the process holds; protocol, addresses and ports choose\n"
 	 "  --live         those of the protocol, addresses and ports given\n\n"
 	 "Example: hostqos explain --user www-data --protocol tcp --remote 192.0.2.1 "
-	 "--remote-port 443\n"},
+	 "--remote-port 443\n",
+	 "cgroup exe user group family protocol type direction local remote local-port "
+	 "remote-port inbound-dscp origin policy pid live"},
 	{"monitor", "[--class NAME] [--rule NAME] [--pid PID] [--limit N]", 0, 0, cmd_monitor,
 	 "stream decisions and violations as they happen",
 	 "Sockets that come into a class or move to another, single packets that are classified by\n"
@@ -77,25 +88,30 @@ static const struct verb {
 	 "that or finds no room is counted, and the counts are told. Filters are the kernel's;\n"
 	 "`--pid` is the process that made the socket. Under -j one object a line. Ends with its\n"
 	 "reader, and when hostqos is detached.\n\n"
-	 "Example: hostqos monitor --class voice\n"},
+	 "Example: hostqos monitor --class voice\n",
+	 "class rule pid limit"},
 	{"run", "--class NAME -- COMMAND [ARGUMENT...]", 1, -1, cmd_run,
 	 "run a command in a class's cgroup",
 	 "The class must have a `cgroup` in the policy in force. Exits as the command does.\n\n"
-	 "Example: hostqos run --class voice -- ./softphone -v\n"},
+	 "Example: hostqos run --class voice -- ./softphone -v\n",
+	 "class"},
 	{"adopt", "", 0, 0, cmd_adopt,
 	 "take sockets to the cgroups of the processes that hold them",
 	 "For processes that were moved to another cgroup, and for services whose sockets the\n"
 	 "service manager opened. `hostqos watch` does it by itself.\n\n"
-	 "Example: hostqos adopt\n"},
+	 "Example: hostqos adopt\n",
+	 NULL},
 	{"watch", "", 0, 0, cmd_watch, "keep the policy in force fitted to the machine",
 	 "Stays in the foreground, for a service manager to keep. Attaches interfaces that appear,\n"
 	 "and looks executables and users up again when packages and accounts change. Works on\n"
 	 "whatever policy is in force, and waits where none is. Under -j one object a line.\n\n"
-	 "Example: hostqos watch\n"},
+	 "Example: hostqos watch\n",
+	 NULL},
 	{"detach", "", 0, 0, cmd_detach, "remove all that apply made, leaving no trace",
 	 "Live sockets get their own marks back. Needs nothing but the instance's name, and\n"
 	 "works on what a killed command left half done.\n\n"
-	 "Example: hostqos detach\n"},
+	 "Example: hostqos detach\n",
+	 NULL},
 };
 
 #define NVERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -255,20 +271,6 @@ static void take_option(struct options *options, int option, const char *argumen
 	}
 }
 
-/* Which verbs have options of their own. */
-static const struct {
-	int (*run)(const struct options *options, int argc, char **argv);
-	const char *options;
-} own_options[] = {
-	{cmd_monitor, "class rule pid limit"},
-	{cmd_explain,
-	 "cgroup exe user group family protocol type direction local remote local-port "
-	 "remote-port inbound-dscp origin policy pid live"},
-	{cmd_run, "class"},
-	{cmd_shadow, "show promote discard"},
-	{cmd_try, "for"},
-};
-
 static bool has_word(const char *words, const char *word)
 {
 	size_t length = strlen(word);
@@ -283,14 +285,10 @@ static bool has_word(const char *words, const char *word)
 /* Every option that was given must be the verb's. */
 static int check_options(const struct verb *verb, const bool given[NOPTIONS])
 {
-	const char *own = NULL;
 	size_t i;
 
-	for (i = 0; i < sizeof(own_options) / sizeof(own_options[0]); i++)
-		if (own_options[i].run == verb->run)
-			own = own_options[i].options;
 	for (i = 0; i < NOPTIONS; i++) {
-		if (!given[i] || has_word(own, long_options[i].name))
+		if (!given[i] || has_word(verb->options, long_options[i].name))
 			continue;
 		fprintf(stderr, "hostqos: '%s' has no option --%s\n", verb->name,
 			long_options[i].name);
