@@ -17,18 +17,6 @@
 /* Class `app`, with its treatment of applications' marks. */
 #define APP(treatment) "classes: { app: { dscp: EF, cgroup: @/app" treatment " } }\n"
 
-/* A socket's family, by an address of it, what it reaches, and what the wire shows. */
-static const struct route {
-	const char *own, *to;
-	bool ipv4;
-} routes[] = {
-	{NEAR4, FAR4, true},
-	{NEAR6, FAR6, false},
-	{NEAR6, MAPPED FAR4, true},
-};
-
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
-
 /* One datagram with the DSCP as ancillary data, to an address or the socket's peer. */
 static void send_marked(int fd, const struct route *r, int port, int dscp, size_t length)
 {

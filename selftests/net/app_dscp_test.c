@@ -30,18 +30,6 @@
 	"                  app_dscp: { honor: [AF41, AF42] } } }\n"
 #define NOTHING "classes: {}\n"
 
-/* A socket's family, by an address of it, what it reaches, and what the wire shows. */
-static const struct route {
-	const char *own, *to;
-	bool ipv4;
-} routes[] = {
-	{NEAR4, FAR4, true},
-	{NEAR6, FAR6, false},
-	{NEAR6, MAPPED FAR4, true}, /* dual-stack: it has both marks, and IPv4's counts */
-};
-
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
-
 static const char *option_name(const struct route *r)
 {
 	return r->ipv4 ? "tos" : "tclass";

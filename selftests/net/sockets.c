@@ -15,6 +15,12 @@
  * A child that shares this program's file descriptors makes the socket: what
  * it is born with is the child's, who holds it is this program.
  */
+const struct route routes[ROUTES] = {
+	{NEAR4, FAR4, FAR4_B, true},
+	{NEAR6, FAR6, FAR6_B, false},
+	{NEAR6, MAPPED FAR4, MAPPED FAR4_B, true}, /* dual-stack: it has both marks */
+};
+
 int socket_try(const struct place *place, int family, int type, int protocol)
 {
 	static int *result;

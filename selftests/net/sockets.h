@@ -47,6 +47,15 @@ int get_option(int fd, int level, int option);
 void set_option(int fd, int level, int option, int value);
 int local_port(int fd);
 
+/* A near socket's family, by an address of it; two far addresses; what the wire shows. */
+struct route {
+	const char *own, *to, *to_b;
+	bool ipv4;
+};
+
+#define ROUTES 3
+extern const struct route routes[ROUTES];
+
 /* A connection with one end at each place; closed by the test. */
 struct connection {
 	int client, server, listener;

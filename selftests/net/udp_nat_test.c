@@ -21,15 +21,15 @@
 #define SNAT4 "10.9.0.9"
 #define SNAT6 "fd00:9::9"
 
-static const struct route {
-	const char *own, *to, *service;
-} routes[] = {
+static const struct service {
+	const char *own, *to, *address;
+} services[] = {
 	{NEAR4, FAR4, VIP4},
 	{NEAR6, FAR6, VIP6},
 	{NEAR6, MAPPED FAR4, MAPPED VIP4},
 };
 
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+#define SERVICES (sizeof(services) / sizeof(services[0]))
 
 /* What netfilter leaves of them: the host's own address. */
 static const char by_address[] =
@@ -65,7 +65,7 @@ static void add_services(struct testbed *tb)
 }
 
 static void judge_routes(struct testbed *tb, const char *policy,
-			 void (*send)(int fd, const struct route *r, int port, int service),
+			 void (*send)(int fd, const struct service *r, int port, int service),
 			 size_t to_host, size_t to_service)
 {
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
@@ -73,11 +73,11 @@ static void judge_routes(struct testbed *tb, const char *policy,
 	size_t i;
 
 	apply(tb, policy);
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own), host = 7000 + i, service = 8000 + i;
+	for (i = 0; i < SERVICES; i++) {
+		int fd = udp_socket(&near, services[i].own), host = 7000 + i, service = 8000 + i;
 		int sinks[] = {udp_sink(&far, "::", host), udp_sink(&far, "::", service)};
 
-		send(fd, &routes[i], host, service);
+		send(fd, &services[i], host, service);
 		await_packets(c, FLOW(.to_port = host), to_host);
 		await_packets(c, FLOW(.to_port = service), to_service);
 		judge(c, FLOW(.to_port = host), EF, to_host);
@@ -90,25 +90,25 @@ static void judge_routes(struct testbed *tb, const char *policy,
 	assert_int_equal(flow_count(c, FLOW(.to = VIP6)), 0);
 }
 
-static void send_to_services(int fd, const struct route *r, int host, int service)
+static void send_to_services(int fd, const struct service *r, int host, int service)
 {
 	struct sockaddr none = {.sa_family = AF_UNSPEC};
 	int i;
 
 	for (i = 0; i < 5; i++) {
-		assert_int_equal(send_to(fd, r->service, service, 100), 0);
+		assert_int_equal(send_to(fd, r->address, service, 100), 0);
 		assert_int_equal(send_to(fd, r->to, host, 100), 0);
 	}
-	connect_to(fd, r->service, service);
+	connect_to(fd, r->address, service);
 	send_bytes(fd, 100);
 	assert_int_equal(send_to(fd, r->to, host, 100), 0);
 	send_bytes(fd, 100);
 	connect_to(fd, r->to, host);
 	send_bytes(fd, 100);
-	assert_int_equal(send_to(fd, r->service, service, 100), 0);
+	assert_int_equal(send_to(fd, r->address, service, 100), 0);
 	assert_int_equal(connect(fd, &none, sizeof(none)), 0);
 	assert_int_equal(send_to(fd, r->to, host, 100), 0);
-	assert_int_equal(send_to(fd, r->service, service, 100), 0);
+	assert_int_equal(send_to(fd, r->address, service, 100), 0);
 }
 
 static void service_address_is_what_the_socket_sent_to(void **state)
@@ -117,11 +117,11 @@ static void service_address_is_what_the_socket_sent_to(void **state)
 	judge_routes(*state, by_address, send_to_services, 8, 9);
 }
 
-static void send_large(int fd, const struct route *r, int host, int service)
+static void send_large(int fd, const struct service *r, int host, int service)
 {
-	assert_int_equal(send_to(fd, r->service, service, 8000), 0);
+	assert_int_equal(send_to(fd, r->address, service, 8000), 0);
 	assert_int_equal(send_to(fd, r->to, host, 8000), 0);
-	connect_to(fd, r->service, service);
+	connect_to(fd, r->address, service);
 	send_bytes(fd, 8000);
 	assert_int_equal(send_to(fd, r->to, host, 8000), 0);
 }
@@ -132,12 +132,12 @@ static void fragments_to_a_service_have_one_mark(void **state)
 	judge_routes(*state, by_address, send_large, 12, 12);
 }
 
-static void send_segments(int fd, const struct route *r, int host, int service)
+static void send_segments(int fd, const struct service *r, int host, int service)
 {
 	set_option(fd, IPPROTO_UDP, UDP_SEGMENT, 1000);
-	assert_int_equal(send_to(fd, r->service, service, 10000), 0);
+	assert_int_equal(send_to(fd, r->address, service, 10000), 0);
 	assert_int_equal(send_to(fd, r->to, host, 10000), 0);
-	connect_to(fd, r->service, service);
+	connect_to(fd, r->address, service);
 	send_bytes(fd, 10000);
 }
 
@@ -148,7 +148,7 @@ static void gso_datagram_to_a_service_is_marked(void **state)
 }
 
 /* The port is another on the wire, and so are address and port of the sender. */
-static void send_from_a_port(int fd, const struct route *r, int host)
+static void send_from_a_port(int fd, const struct service *r, int host)
 {
 	bind_to(fd, address_family(r->own) == AF_INET6 ? "::" : "0.0.0.0", 5060);
 	assert_int_equal(send_to(fd, r->to, 53, 100), 0);
@@ -185,11 +185,11 @@ static void translated_ports_are_those_of_the_socket(void **state)
 		  "  - { match: { cgroup: @/app, local: [" NEAR4 ", \"" NEAR6
 		  "\"], local_port: 5060 }, class: sip }\n"
 		  "  - { match: { cgroup: @/app }, class: rest }\n");
-	for (i = 0; i < ROUTES; i++) {
-		int fd = udp_socket(&near, routes[i].own), sink = udp_sink(&far, "::", 7000 + i);
+	for (i = 0; i < SERVICES; i++) {
+		int fd = udp_socket(&near, services[i].own), sink = udp_sink(&far, "::", 7000 + i);
 		int dns = udp_sink(&far, "::", 9053);
 
-		send_from_a_port(fd, &routes[i], 7000 + i);
+		send_from_a_port(fd, &services[i], 7000 + i);
 		await_packets(c, FLOW(.to_port = 7000 + i), 2);
 		await_packets(c, FLOW(.to_port = 9053), 8);
 		judge(c, FLOW(.to_port = 7000 + i), EF, 2);

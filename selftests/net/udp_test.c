@@ -34,17 +34,6 @@ static const char by_port[] =
 	"  - { match: { cgroup: @/voice, remote_port: 7000-7099 }, class: voice }\n"
 	"  - { match: { cgroup: @/voice, remote_port: 8000-8099 }, class: video }\n";
 
-/* A socket's family, by an address of it, and two addresses that it can reach. */
-static const struct route {
-	const char *own, *to, *to_b;
-} routes[] = {
-	{NEAR4, FAR4, FAR4_B},
-	{NEAR6, FAR6, FAR6_B},
-	{NEAR6, MAPPED FAR4, MAPPED FAR4_B},
-};
-
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
-
 /* A socket whose packets to port `port` are to be EF, and those to `port_b` AF41. */
 struct sender {
 	const struct route *route;

@@ -25,16 +25,6 @@ static const char policy[] = "classes: { voice: { dscp: EF }, video: { dscp: AF4
 			     "  - match: { cgroup: @/app }\n"
 			     "    class: voice\n";
 
-static const struct route {
-	const char *own, *to, *to_b;
-} routes[] = {
-	{NEAR4, FAR4, FAR4_B},
-	{NEAR6, FAR6, FAR6_B},
-	{NEAR6, MAPPED FAR4, MAPPED FAR4_B},
-};
-
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
-
 /* What a thread does: each of them sends otherwise, all to both destinations. */
 enum manner { PLAIN, WITH_TOS, SEGMENTED, CONNECTED };
 
