@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ask.h"
+#include "ask_class.h"
 #include "cgroups.h"
 #include "describe.h"
 #include "holders.h"

@@ -20,7 +20,7 @@
 #include <bpf/libbpf.h>
 
 #include "counters.h"
-#include "events.h"
+#include "monitor_events.h"
 #include "log.h"
 #include "suggest.h"
 #include "verbs.h"

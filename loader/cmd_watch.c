@@ -19,10 +19,10 @@
 #include "exe.h"
 #include "homes.h"
 #include "log.h"
-#include "manager.h"
-#include "moves.h"
+#include "service_manager.h"
+#include "watch_moves.h"
 #include "output.h"
-#include "paths.h"
+#include "watch_paths.h"
 #include "verbs.h"
 
 /* After a failure that no event need follow, such as a lack of memory. */

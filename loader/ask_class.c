@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ask.h"
+#include "ask_class.h"
 #include "describe.h"
 #include "exe.h"
 #include "links.h"

@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "manager.h"
+#include "service_manager.h"
 
 void manager_tell(const char *state)
 {

@@ -3,8 +3,8 @@
  * Processes that were moved to another cgroup, and services that were started,
  * as the kernel tells it through bpf/homes.bpf.c.
  */
-#ifndef HOSTQOS_LOADER_MOVES_H
-#define HOSTQOS_LOADER_MOVES_H
+#ifndef HOSTQOS_LOADER_WATCH_MOVES_H
+#define HOSTQOS_LOADER_WATCH_MOVES_H
 
 #include <stdbool.h>
 #include <stddef.h>

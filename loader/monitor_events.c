@@ -7,7 +7,7 @@
 
 #include "cgroups.h"
 #include "counters.h"
-#include "events.h"
+#include "monitor_events.h"
 #include "log.h"
 #include "sockets.h"
 

@@ -3,8 +3,8 @@
  * Asking for a flow's class: the policy in force, by the kernel's own
  * classifier, or a policy file, by the same code without a kernel.
  */
-#ifndef HOSTQOS_LOADER_ASK_H
-#define HOSTQOS_LOADER_ASK_H
+#ifndef HOSTQOS_LOADER_ASK_CLASS_H
+#define HOSTQOS_LOADER_ASK_CLASS_H
 
 #include "explain.h"
 #include "sockets.h"

@@ -7,7 +7,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include "paths.h"
+#include "watch_paths.h"
 
 #define MAX_LINKS 40 /* as the kernel's MAXSYMLINKS */
 

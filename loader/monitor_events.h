@@ -2,8 +2,8 @@
 /*
  * Events of `monitor` as lines: text for people, or one JSON object each.
  */
-#ifndef HOSTQOS_LOADER_EVENTS_H
-#define HOSTQOS_LOADER_EVENTS_H
+#ifndef HOSTQOS_LOADER_MONITOR_EVENTS_H
+#define HOSTQOS_LOADER_MONITOR_EVENTS_H
 
 #include "instance.h"
 #include "output.h"

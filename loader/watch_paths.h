@@ -3,8 +3,8 @@
  * Paths whose meaning is watched (inotify(7)): what they lead to may appear, be
  * replaced or vanish, and so may every directory and symbolic link on the way.
  */
-#ifndef HOSTQOS_LOADER_PATHS_H
-#define HOSTQOS_LOADER_PATHS_H
+#ifndef HOSTQOS_LOADER_WATCH_PATHS_H
+#define HOSTQOS_LOADER_WATCH_PATHS_H
 
 #include <stddef.h>
 

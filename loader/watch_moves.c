@@ -6,7 +6,7 @@
 #include <hostqos/abi.h>
 
 #include "hostqos.skel.h"
-#include "moves.h"
+#include "watch_moves.h"
 
 static int take(void *arg, void *data, size_t size)
 {
