@@ -209,7 +209,9 @@ static void addresses(void **state)
 	run(tb, &near, "ip address add 10.9.0.9/24 dev " NEAR_IF);
 	probe_all(tb, RULE("remote: [ 10.9.0.3/32, fd00:9::/127 ]"), {.to = FAR4_B, .dscp = EF},
 		  {.to = MAPPED FAR4_B, .dscp = EF}, {.to = FAR4, .dscp = 0},
-		  {.to = FAR6, .dscp = 0}, {.to = FAR4_B, .protocol = IPPROTO_TCP, .dscp = EF});
+		  {.to = FAR6, .dscp = 0}, {.to = FAR4_B, .protocol = IPPROTO_TCP, .dscp = EF},
+		  {.to = FAR4_B, .protocol = IPPROTO_ICMP, .dscp = EF},
+		  {.to = FAR4, .protocol = IPPROTO_ICMP, .dscp = 0});
 	probe_all(tb, RULE("remote: \"fd00:9::2/127\""), {.to = FAR6, .dscp = EF},
 		  {.to = FAR6_B, .dscp = EF}, {.to = FAR4, .dscp = 0});
 	probe_all(tb, RULE("local: 10.9.0.9"), {.from = "10.9.0.9", .dscp = EF},

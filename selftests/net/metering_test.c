@@ -266,6 +266,36 @@ static void one_accepted_tcp_flow_gets_its_rate(void **state)
 	close(tcp.listener);
 }
 
+/* Each is paced at the class's whole rate: it is the bucket that holds them to it, and starves
+ * none. */
+static void several_tcp_flows_share_the_rate(void **state)
+{
+	struct flow data = {.protocol = IPPROTO_TCP, .from = NEAR4, .data = true};
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct connection flows[4];
+	double rate;
+	size_t i;
+
+	netns_no_segmentation(tb->near, NEAR_IF);
+	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
+	for (i = 0; i < 4; i++)
+		flows[i] = tcp_connection(&near, &far, FAR4, 7000 + i);
+	tcp_fill_all(flows, 4, SECONDS + 0.2);
+	rate = flow_rate(c, &data, 1, SECONDS);
+	print_message("%.3f mbit\n", rate / MBIT);
+	assert_true(rate <= 1.01 * RATE);
+	assert_true(rate >= 0.5 * RATE);
+	judge(c, &data, AF21, 100);
+	for (i = 0; i < 4; i++) {
+		assert_true(flow_count(c, FLOW(.to_port = 7000 + i)) >= flow_count(c, &data) / 20);
+		close_with_reset(flows[i].server);
+		close(flows[i].client);
+		close(flows[i].listener);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +306,7 @@ int main(int argc, char **argv)
 		NET_TEST(one_tcp_flow_gets_its_rate),
 		NET_TEST(slow_class_does_not_starve_a_tcp_flow),
 		NET_TEST(one_accepted_tcp_flow_gets_its_rate),
+		NET_TEST(several_tcp_flows_share_the_rate),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

@@ -81,21 +81,32 @@ void udp_send(struct udp_load *loads, size_t count, double seconds)
 	schedule(SCHED_OTHER, 0);
 }
 
-void tcp_fill(int sender, int receiver, double seconds)
+void tcp_fill_all(const struct connection *connections, size_t count, double seconds)
 {
-	struct pollfd ends[] = {{.fd = sender, .events = POLLOUT},
-				{.fd = receiver, .events = POLLIN}};
 	uint64_t end = now_ns() + seconds * 1e9;
 	static char bytes[65536];
+	struct pollfd ends[2 * count];
+	size_t i;
 
-	while (now_ns() < end && poll(ends, 2, 100) >= 0) {
-		if (ends[0].revents & POLLOUT)
-			send(sender, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (ends[1].revents & POLLIN)
-			recv(receiver, bytes, sizeof(bytes), MSG_DONTWAIT);
-		if ((ends[0].revents | ends[1].revents) & (POLLERR | POLLHUP))
-			fail_msg("the connection broke");
+	for (i = 0; i < count; i++) {
+		ends[2 * i] = (struct pollfd){.fd = connections[i].client, .events = POLLOUT};
+		ends[2 * i + 1] = (struct pollfd){.fd = connections[i].server, .events = POLLIN};
 	}
+	while (now_ns() < end && poll(ends, 2 * count, 100) >= 0) {
+		for (i = 0; i < 2 * count; i++) {
+			if (ends[i].revents & POLLOUT)
+				send(ends[i].fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+			if (ends[i].revents & POLLIN)
+				recv(ends[i].fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+			if (ends[i].revents & (POLLERR | POLLHUP))
+				fail_msg("the connection broke");
+		}
+	}
+}
+
+void tcp_fill(int sender, int receiver, double seconds)
+{
+	tcp_fill_all(&(struct connection){.client = sender, .server = receiver}, 1, seconds);
 }
 
 int mark_now(struct capture *c, int fd)

@@ -7,6 +7,7 @@
 #define HOSTQOS_TEST_TRAFFIC_H
 
 #include "capture.h"
+#include "sockets.h"
 #include "testbed.h"
 
 #define MBIT 1e6
@@ -29,6 +30,8 @@ void udp_send(struct udp_load *loads, size_t count, double seconds);
 void udp_burst(int fd, size_t count);
 /* Fills a TCP connection and empties it at the other end. */
 void tcp_fill(int sender, int receiver, double seconds);
+/* The same of several, from the clients on. */
+void tcp_fill_all(const struct connection *connections, size_t count, double seconds);
 
 /* The DSCP with which a datagram to FAR4 arrives, sent now. */
 int mark_now(struct capture *c, int fd);
