@@ -24,6 +24,8 @@ static __always_inline const struct hq_vector *hq_vector_at(const struct hq_tabl
 
 #include <hostqos/match.h>
 
+#define RULE_FAULT (HQ_RULE_NONE + 1)
+
 #define MAX_PATH  4096
 #define MAX_DEPTH 64
 
@@ -144,9 +146,10 @@ __noinline __u32 cgroup_row(struct hq_flow *flow, __u32 generation)
 	return row;
 }
 
-/* One lookup in each table; where a table lacks the value, nobody named it. */
-static __always_inline __u32 exact_row(const struct hq_header *h, void *table, __u32 dim, __u64 a,
-				       __u64 b)
+/* One lookup in each table; where a table lacks the value, nobody named it. (Not inline, the
+ * first two: stack is scarce.) */
+static __noinline __u32 exact_row(const struct hq_header *h, void *table, __u32 dim, __u64 a,
+				  __u64 b)
 {
 	struct hq_exact_key key = {.dim = dim, .a = a, .b = b};
 	__u32 *row = bpf_map_lookup_elem(table, &key);
@@ -154,8 +157,8 @@ static __always_inline __u32 exact_row(const struct hq_header *h, void *table, _
 	return row ? *row : h->other_row[dim];
 }
 
-static __always_inline __u32 prefix_row(const struct hq_header *h, void *table, __u32 dim,
-					const __u8 address[16])
+static __noinline __u32 prefix_row(const struct hq_header *h, void *table, __u32 dim,
+				   const __u8 address[16])
 {
 	struct hq_prefix_key key = {.length = HQ_PREFIX_SIDE_BITS + 128, .side = dim};
 	__u32 *row;
@@ -273,13 +276,21 @@ static long scan_step(__u32 step, void *context)
 	return s->result != 0;
 }
 
-/* The first rule over `dims` in *rule, HQ_RULE_NONE if there is none. 0, or -1 on a fault. */
-static __always_inline int scan_rules(struct scan *s, __u32 dims, __u32 *rule)
+/*
+ * The first rule over `dims`, HQ_RULE_NONE if there is none, or RULE_FAULT.
+ * (A global function: the verifier checks it once, not for each scan.)
+ */
+__noinline __u32 scan_rules(struct hq_rows *rows, __u32 generation, __u32 dims)
 {
-	hq_scan_begin(&s->scan, dims);
-	bpf_loop(hq_scan_steps(s->header), scan_step, s, 0);
-	*rule = s->scan.rule;
-	return s->result < 0 ? -1 : 0;
+	struct scan s = {.header = policy_header_of(generation), .rows = rows};
+	__u32 slot = policy_slot(generation);
+
+	s.tables.vectors = bpf_map_lookup_elem(&policy_vectors, &slot);
+	if (!rows || !s.header || !s.tables.vectors)
+		return RULE_FAULT;
+	hq_scan_begin(&s.scan, dims);
+	bpf_loop(hq_scan_steps(s.header), scan_step, &s, 0);
+	return s.result < 0 ? RULE_FAULT : s.scan.rule;
 }
 
 /* Where a flow's first matching rule is: surely, and perhaps (see match.h). */
@@ -288,16 +299,13 @@ struct matched {
 	__u32 maybe;
 };
 
-static __always_inline int match_rows(const struct hq_header *h, __u32 slot,
-				      const struct hq_rows *rows, struct matched *m)
+static __always_inline int match_rows(const struct hq_header *h, struct hq_rows *rows,
+				      __u32 generation, struct matched *m)
 {
-	struct scan s = {.header = h, .rows = rows};
-
-	s.tables.vectors = bpf_map_lookup_elem(&policy_vectors, &slot);
-	if (!s.tables.vectors || scan_rules(&s, hq_sure_dims(h), &m->sure))
-		return -1;
-	m->maybe = m->sure;
-	return h->used & rows->unknown ? scan_rules(&s, hq_maybe_dims(h, rows), &m->maybe) : 0;
+	m->sure = m->maybe = scan_rules(rows, generation, hq_sure_dims(h));
+	if (m->sure != RULE_FAULT && h->used & rows->unknown)
+		m->maybe = scan_rules(rows, generation, hq_maybe_dims(h, rows));
+	return m->maybe == RULE_FAULT ? -1 : 0;
 }
 
 /* A flow's values to rows, the rows to a rule. */
@@ -319,7 +327,7 @@ static __always_inline int match_flow(const struct hq_header *h, struct hq_flow 
 	if (identity_rows(h, flow, generation, known, &rows) ||
 	    enum_rows(h, flow, key, slot, known, &rows) || address_rows(h, key, slot, known, &rows))
 		return -1;
-	return match_rows(h, slot, &rows, m);
+	return match_rows(h, &rows, generation, m);
 }
 
 __noinline __u64 classify(struct hq_flow *flow, struct flow_key *key, __u32 generation)
