@@ -18,9 +18,10 @@ struct own_mark {
 	__u8 set;    /* and the one that the socket has */
 };
 
-static __always_inline struct own_mark own_mark_of(const struct packet *p)
+static __always_inline struct own_mark own_mark_of(const struct packet *p,
+						   const struct hq_flow *flow)
 {
-	const struct hq_saved *saved = &p->flow->saved;
+	const struct hq_saved *saved = &flow->saved;
 	struct own_mark m = {
 		.bit = p->net.family == 4 ? HQ_SAVED_TOS : HQ_SAVED_TCLASS,
 		.own = hq_dscp(p->net.family == 4 ? saved->tos : saved->tclass),
@@ -35,10 +36,10 @@ static __always_inline struct own_mark own_mark_of(const struct packet *p)
  * What a class that keeps marks leaves on the packet: its own DSCP, but not
  * one that hostqos put on the socket for another of its peers.
  */
-static __always_inline __u8 kept_dscp(const struct packet *p)
+static __always_inline __u8 kept_dscp(const struct packet *p, const struct hq_flow *flow)
 {
 	__u8 dscp = hq_dscp(p->net.dsfield);
-	struct own_mark m = own_mark_of(p);
+	struct own_mark m = own_mark_of(p, flow);
 
 	return m.known && dscp == m.set ? m.own : dscp;
 }
@@ -49,10 +50,10 @@ static __always_inline __u8 kept_dscp(const struct packet *p)
  * socket's option. Of TCP there is no ancillary data, and what the kernel sends
  * in a socket's name may bear the peer's mark.
  */
-static __always_inline __u8 honored_dscp(const struct packet *p, const struct hq_class *class,
-					 __u8 dscp)
+static __always_inline __u8 honored_dscp(const struct packet *p, const struct hq_flow *flow,
+					 const struct hq_class *class, __u8 dscp)
 {
-	struct own_mark m = own_mark_of(p);
+	struct own_mark m = own_mark_of(p, flow);
 	__u8 asked = hq_dscp(p->net.dsfield);
 	int asks = 1;
 
@@ -60,16 +61,16 @@ static __always_inline __u8 honored_dscp(const struct packet *p, const struct hq
 		return dscp;
 	if (!p->datagram || !m.known || asked == m.set) {
 		asked = m.known ? m.own : asked;
-		asks = hq_asks(&p->flow->saved, m.bit, asked);
+		asks = hq_asks(&flow->saved, m.bit, asked);
 	}
 	return asks && hq_honors(class->honored, asked) ? asked : dscp;
 }
 
 /* The same of the priority, of which there is ancillary data since Linux 6.14. */
-static __always_inline __u32 honored_priority(const struct packet *p, const struct hq_class *class,
-					      __u32 asked)
+static __always_inline __u32 honored_priority(const struct hq_flow *flow,
+					      const struct hq_class *class, __u32 asked)
 {
-	const struct hq_saved *saved = &p->flow->saved;
+	const struct hq_saved *saved = &flow->saved;
 
 	if (class->honored != HQ_HONOR_ALL)
 		return class->priority;

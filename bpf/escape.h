@@ -6,11 +6,8 @@
 #ifndef HOSTQOS_BPF_ESCAPE_H
 #define HOSTQOS_BPF_ESCAPE_H
 
-#include <linux/pkt_cls.h>
-
 #include "forwarded.h"
 
-#define PASS_ON	  TC_ACT_UNSPEC /* TCX_NEXT has the same value */
 #define AF_PACKET 17
 
 struct sock___kernel {

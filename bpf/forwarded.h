@@ -63,38 +63,39 @@ static __noinline void forwarded_remember(const struct packet *p)
 	bpf_map_update_elem(&forwarded, &key, &decision, BPF_ANY);
 }
 
-static __always_inline struct hq_decision decide_forwarded(struct packet *p)
+static __always_inline struct hq_decision decide_forwarded(struct packet *p, struct hq_flow *flow)
 {
 	struct hq_decision *known = forwarded_find(p);
 	__u16 class = known ? known->class : HQ_MAX_CLASSES;
 
 	if (known && known->generation == p->generation)
 		return *known;
-	p->decision = decide(p->flow, &p->transport.key, p->generation);
+	p->decision = decide(flow, &p->transport.key, p->generation);
 	forwarded_remember(p);
 	/* As flow_settle(): once in the class that it comes into. */
 	if (p->decision.rule != HQ_RULE_NONE && !p->decision.refuse && p->decision.class != class)
 		count_flow(p->decision);
 	if (p->decision.rule != HQ_RULE_NONE && !p->decision.refuse)
-		watched(p->flow, &p->transport.key, p->decision, HQ_EVENT_PACKET);
+		watched(flow, &p->transport.key, p->decision, HQ_EVENT_PACKET);
 	return p->decision;
 }
 
-/* 1 where a rule is for it: a class, `default` too, only if asked for. */
-static __always_inline int classify_forwarded(struct __sk_buff *skb, struct packet *p)
+/* NULL where no rule is for it: it has a class, `default` too, only if asked for. */
+static __always_inline struct hq_flow *classify_forwarded(struct __sk_buff *skb, struct packet *p)
 {
 	const struct hq_header *h = policy_header_of(p->generation);
 	struct flow_key *key = &p->transport.key;
 	struct fragment_fate *fate;
+	struct hq_flow *flow;
 	__u32 zero = 0;
 
 	if (!h || !(h->features & HQ_FEATURE_FORWARDED))
-		return 0;
-	p->flow = bpf_map_lookup_elem(&nobody, &zero);
+		return NULL;
+	flow = bpf_map_lookup_elem(&nobody, &zero);
 	/* A packet that does not parse is its sender's fault, not ours. */
-	if (!p->flow || parse_transport(skb, &p->net, &p->transport, 0))
-		return 0;
-	p->flow->protocol = p->transport.protocol;
+	if (!flow || parse_transport(skb, &p->net, &p->transport, 0))
+		return NULL;
+	flow->protocol = p->transport.protocol;
 	key->origin = HQ_FORWARDED;
 	key_set_inbound_dscp(key, hq_dscp(p->net.dsfield));
 	p->datagram = 1;
@@ -102,8 +103,8 @@ static __always_inline int classify_forwarded(struct __sk_buff *skb, struct pack
 	if (fate && fate->decision.generation == p->generation)
 		p->decision = fate->decision;
 	else
-		p->decision = decide_forwarded(p);
-	return p->decision.rule != HQ_RULE_NONE;
+		p->decision = decide_forwarded(p, flow);
+	return p->decision.rule != HQ_RULE_NONE ? flow : NULL;
 }
 
 #endif

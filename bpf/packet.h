@@ -5,19 +5,23 @@
 #ifndef HOSTQOS_BPF_PACKET_H
 #define HOSTQOS_BPF_PACKET_H
 
+#include <linux/pkt_cls.h>
+
 #include "flow.h"
 #include "parse.h"
 #include "meter.h"
 
+#define PASS_ON TC_ACT_UNSPEC /* TCX_NEXT has the same value: other programs go on after */
+
 /* A packet on its way through the program. */
 struct packet {
 	struct network net;
-	struct hq_flow *flow; /* of its socket, or of its listener */
 	struct hq_decision decision;
 	__u32 generation;
-	__u32 syn_ack;	/* 1: bears the class's syn_ack DSCP */
-	__u32 datagram; /* 1: of its socket's own protocol, not a tunnel's packet */
-	__u32 alone;	/* 1: transport.key, not the flow, tells the peer */
+	__u8 syn_ack;  /* 1: bears the class's syn_ack DSCP */
+	__u8 datagram; /* 1: of its socket's own protocol, not a tunnel's packet */
+	__u8 alone;    /* 1: transport.key, not the flow, tells the peer */
+	__u8 pad;
 	struct transport transport;
 };
 

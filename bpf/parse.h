@@ -23,6 +23,7 @@ struct network {
 	__u32 offset;
 	__u8 family; /* 4 or 6 */
 	__u8 dsfield;
+	__u16 pad;
 };
 
 struct vlan_tag {
@@ -71,6 +72,7 @@ static __always_inline int parse_network(struct __sk_buff *skb, __u32 l2, struct
 	if (!head)
 		return -1;
 	n->offset = l2;
+	n->pad = 0;
 	n->family = head[0] >> 4;
 	if (n->family == 4 && proto == bpf_htons(ETH_P_IP))
 		n->dsfield = head[1];

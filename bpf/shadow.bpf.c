@@ -21,7 +21,7 @@
 struct packet;
 static __always_inline struct hq_flow *shadow_flow_of(struct hq_flow *flow, const struct packet *p);
 
-#include "egress.h"
+#include "profile.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -79,11 +79,11 @@ static __always_inline struct hq_flow *shadow_flow_of(struct hq_flow *flow, cons
 	return copy;
 }
 
-/* 1 where the policy of p->generation has a class for the packet. */
-static __always_inline int find_class(struct __sk_buff *skb, __u32 l2, struct packet *p)
+/* NULL where the policy of p->generation has no class for the packet. */
+static __always_inline struct hq_flow *find_class(struct __sk_buff *skb, __u32 l2, struct packet *p)
 {
-	p->syn_ack = p->datagram = p->alone = 0;
-	return !parse_network(skb, l2, &p->net) && classify_packet(skb, p);
+	p->syn_ack = p->datagram = p->alone = p->pad = 0;
+	return parse_network(skb, l2, &p->net) ? NULL : classify_packet(skb, socket_flow(skb), p);
 }
 
 static __always_inline struct shadow_verdict *verdict_here(void)
@@ -113,14 +113,19 @@ static __noinline int settle_last(void)
 	return 0;
 }
 
-static __always_inline __u16 judge(struct __sk_buff *skb, struct packet *p)
+/* (A global function: as condition_any() of egress.h.) */
+__noinline int judge(struct __sk_buff *skb, struct packet *p, struct hq_flow *flow)
 {
-	const struct hq_class *class = policy_class_of(p->generation, p->decision.class);
-	struct hq_class_counters *count = class_counters_of(p->decision.class);
+	const struct hq_class *class;
+	struct hq_class_counters *count;
 
-	if (is_refused(skb, p))
+	if (!p || !flow)
+		return NO_CLASS;
+	class = policy_class_of(p->generation, p->decision.class);
+	count = class_counters_of(p->decision.class);
+	if (is_refused(skb, p, flow))
 		return REFUSED;
-	return class && count ? profile(skb, p, class, count) : NO_CLASS;
+	return class && count ? profile(skb, p, flow, class, count) : NO_CLASS;
 }
 
 /* (Looked up again rather than kept: the live program's frame leaves no room for a pointer.) */
@@ -148,14 +153,16 @@ static __always_inline __u32 shadow_generation(void)
 
 static __always_inline int ahead(struct __sk_buff *skb, __u32 l2)
 {
+	struct hq_flow *flow;
 	struct packet p;
 
 	settle_last();
 	p.generation = shadow_generation();
 	if (!p.generation || !active_generation() || skb->tc_index == metered_mark)
 		return PASS_ON;
-	if (find_class(skb, l2, &p))
-		leave_verdict(skb, p.decision, judge(skb, &p));
+	flow = find_class(skb, l2, &p);
+	if (flow)
+		leave_verdict(skb, p.decision, judge(skb, &p, flow));
 	else if (is_forwarded(skb))
 		leave_verdict(skb, (struct hq_decision){.rule = HQ_RULE_NONE}, NO_CLASS);
 	return PASS_ON;

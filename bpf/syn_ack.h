@@ -21,7 +21,6 @@ static __always_inline void decide_syn_ack(struct packet *p, struct hq_flow *lis
 	key_set_inbound_dscp(key, inbound_dscp);
 	p->decision = decide(listener, key, p->generation);
 	p->syn_ack = p->alone = 1;
-	p->flow = listener;
 }
 
 /*
@@ -47,26 +46,26 @@ static __noinline struct hq_flow *flow_of_joined(struct __sk_buff *skb)
 }
 
 /* A SYN-ACK of a request socket, first or repeated. */
-static __always_inline int classify_syn_ack(struct __sk_buff *skb, struct packet *p)
+static __always_inline struct hq_flow *classify_syn_ack(struct __sk_buff *skb, struct packet *p)
 {
 	struct bpf_sock *listener, *sk = skb->sk;
 	struct hq_flow *flow;
 
 	if (!sk || sk->state != TCP_NEW_SYN_RECV)
-		return 0;
+		return NULL;
 	flow = flow_of_joined(skb);
 	if (!flow) {
 		listener = bpf_get_listener_sock(sk);
 		flow = listener ? flow_of_any(listener) : NULL;
 	}
 	if (!flow)
-		return 0;
+		return NULL;
 	if (parse_transport(skb, &p->net, &p->transport, 0)) {
 		fault(HQ_FAULT_PARSE);
-		return 0;
+		return NULL;
 	}
 	decide_syn_ack(p, flow, hq_dscp(BPF_CORE_READ(request_of(skb), syn_tos)));
-	return 1;
+	return flow;
 }
 
 /* Where the kernel would take the peer's next segment. To be released. */
@@ -117,19 +116,18 @@ static __noinline struct hq_flow *find_flow(struct __sk_buff *skb, struct packet
  * TIME_WAIT's ACK has the connection's mark from the kernel; a RST for a
  * closed port is nobody's.
  */
-static __always_inline int classify_answer(struct __sk_buff *skb, struct packet *p)
+static __always_inline struct hq_flow *classify_answer(struct __sk_buff *skb, struct packet *p)
 {
 	struct hq_flow *flow = find_flow(skb, p);
 
 	if (!flow)
-		return 0;
+		return NULL;
 	if (p->syn_ack) {
 		decide_syn_ack(p, flow, handshake_dscp(&p->transport.key));
-		return 1;
+		return flow;
 	}
 	p->decision = flow_load_decision(flow);
-	p->flow = flow;
-	return p->decision.generation == p->generation;
+	return p->decision.generation == p->generation ? flow : NULL;
 }
 
 /*
