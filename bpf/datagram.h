@@ -54,6 +54,12 @@ static __always_inline int is_own_datagram(struct __sk_buff *skb, const struct h
 	       !BPF_CORE_READ((struct sk_buff *)skb, inner_network_header);
 }
 
+/* The DSCP of the latest datagram from the peer. (Not inline: stack is scarce.) */
+static __noinline __u8 latest_from(struct __sk_buff *skb, const struct flow_key *key)
+{
+	return peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
+}
+
 /* What the packet does not tell: the direction, and with what mark the peer sent last. */
 static __always_inline void complete_key(struct __sk_buff *skb, const struct hq_flow *flow,
 					 struct bpf_sock *sk, struct packet *p, int to_peer)
@@ -63,7 +69,7 @@ static __always_inline void complete_key(struct __sk_buff *skb, const struct hq_
 
 	key_set_direction(key, datagram_direction(flow, sk->src_port, to_peer));
 	if (policy_reads(p->generation, HQ_DIM_INBOUND_DSCP))
-		dscp = peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
+		dscp = latest_from(skb, key);
 	key_set_inbound_dscp(key, dscp);
 }
 

@@ -15,39 +15,54 @@
 enum colour { GREEN, RED };
 
 /*
- * When a packet leaves, in ns of CLOCK_MONOTONIC. TCP has read that clock
- * already: __tcp_transmit_skb() leaves its departure time in skb->tstamp, and
- * reading the clock again would cost more than all else in the meter. What
- * other protocols have there may be the application's (SO_TXTIME).
+ * How far CLOCK_MONOTONIC_COARSE, which costs a third of the exact clock to read,
+ * may be behind it: the loader says so. 0: not known.
  */
-static __always_inline __u64 departure_time(struct __sk_buff *skb, const struct hq_flow *flow)
+const volatile __u32 coarse_ns __weak = 0;
+
+/*
+ * TCP has read the clock already: __tcp_transmit_skb() leaves the departure time
+ * in skb->tstamp. What other protocols have there may be the application's
+ * (SO_TXTIME); reading the clock for them would cost more than all else in the
+ * meter. Short of a step, a deep bucket never passes by the coarse clock what it
+ * would not pass by the exact one (bucket_test.c).
+ */
+static __always_inline struct hq_moment departure(struct __sk_buff *skb, const struct hq_flow *flow,
+						  const struct hq_meter *meter)
 {
-	__u64 departure = 0;
+	__u64 ns = 0;
 
 	if (flow->protocol == IPPROTO_TCP && flow->type == SOCK_STREAM)
-		departure = skb->tstamp;
-	return departure ?: bpf_ktime_get_ns();
+		ns = skb->tstamp;
+	if (!ns && hq_is_deep(meter, coarse_ns))
+		return hq_coarse_moment(meter, bpf_ktime_get_coarse_ns(), coarse_ns);
+	return hq_exact_moment(meter, ns ?: bpf_ktime_get_ns());
 }
 
 /*
  * Charge a class's bucket. Lock-free: the TAT moves only forwards by
  * compare-and-swap. A packet that loses every race passes; the winners paid.
  */
-static __always_inline enum colour meter_charge(const struct hq_meter *meter, __u32 class,
-						__u32 bytes, __u64 ns)
+static __always_inline enum colour meter_charge(struct __sk_buff *skb, const struct hq_flow *flow,
+						const struct hq_meter *meter, __u32 class)
 {
 	struct hq_bucket *bucket = bpf_map_lookup_elem(&buckets, &class);
-	__u64 cost = hq_cost(meter, bytes), now = hq_ticks(ns), tat, next = 0;
+	__u64 cost = hq_cost(meter, skb->wire_len), tat, next = 0;
+	struct hq_moment at = departure(skb, flow, meter);
 	int i;
 
 	if (!bucket)
 		return GREEN;
 	for (i = 0; i < BUCKET_RETRIES; i++) {
 		tat = *(volatile __u64 *)&bucket->tat;
-		if (!hq_bucket_step(tat, now, cost, meter->depth, &next))
+		if (hq_bucket_step(tat, at.now, cost, at.depth, &next)) {
+			if (__sync_val_compare_and_swap(&bucket->tat, tat, next) == tat)
+				return GREEN;
+		} else if (at.exact) {
 			return RED;
-		if (__sync_val_compare_and_swap(&bucket->tat, tat, next) == tat)
-			return GREEN;
+		} else {
+			at = hq_exact_moment(meter, bpf_ktime_get_ns());
+		}
 	}
 	fault(HQ_FAULT_CONTENTION);
 	return GREEN;

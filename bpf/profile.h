@@ -38,8 +38,7 @@ static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct
 	if (!class->egress.rate)
 		return GREEN;
 	fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
-	colour = meter_charge(&class->egress, p->decision.class, skb->wire_len,
-			      departure_time(skb, flow));
+	colour = meter_charge(skb, flow, &class->egress, p->decision.class);
 	return fate ? fate->colour : colour;
 }
 
@@ -76,8 +75,7 @@ static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet 
 	}
 	if (class->mirror == HQ_MIRROR_UPSTREAM)
 		return upstream_dscp(skb, p, class, own);
-	inbound = p->syn_ack ? key->inbound_dscp
-			     : peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
+	inbound = p->syn_ack ? key->inbound_dscp : latest_from(skb, key);
 	if (!hq_mirror_allows(class, inbound) ||
 	    !mirror_trusts(p->generation, p->decision.class, key->remote))
 		return own;
@@ -146,8 +144,7 @@ decide_connected(struct __sk_buff *skb, struct hq_flow *flow, struct bpf_sock *s
 								       : HQ_DSCP_NONE);
 	} else {
 		key_set_direction(key, HQ_OUTBOUND);
-		key_set_inbound_dscp(
-			key, peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port));
+		key_set_inbound_dscp(key, latest_from(skb, key));
 		flow->inbound_dscp = flow->latest_dscp = key->inbound_dscp;
 	}
 	decision = decide(flow, key, p->generation);

@@ -8,6 +8,7 @@
 #include <linux/if_ether.h>
 #include <sha256.h>
 #include <string.h>
+#include <time.h>
 
 #include "hostqos.skel.h"
 #include "log.h"
@@ -91,6 +92,15 @@ static void choose_parts(struct hostqos_bpf *skel, unsigned int parts)
 	}
 }
 
+__u32 coarse_step(void)
+{
+	struct timespec step;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &step) || step.tv_sec)
+		return 0;
+	return step.tv_nsec;
+}
+
 int object_load(struct hostqos_bpf **out, const struct instance *in, unsigned int parts, __u16 mark)
 {
 	struct hostqos_bpf *skel = hostqos_bpf__open();
@@ -99,6 +109,7 @@ int object_load(struct hostqos_bpf **out, const struct instance *in, unsigned in
 	if (!skel)
 		return log_error(-errno, "cannot open the BPF object");
 	skel->rodata->metered_mark = mark;
+	skel->rodata->coarse_ns = coarse_step();
 	choose_parts(skel, parts);
 	err = set_pin_paths(skel, in);
 	if (!err)

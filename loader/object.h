@@ -10,6 +10,10 @@
 struct hostqos_bpf;
 struct bpf_object;
 
+/* How far CLOCK_MONOTONIC_COARSE may be behind, in ns, for bpf/meter.h; 0 where that is not known.
+ */
+__u32 coarse_step(void);
+
 /* SHA-256 of the object, hexadecimal: tells one build from another. */
 void object_hash(char hex[72]);
 

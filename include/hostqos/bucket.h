@@ -52,6 +52,34 @@ static inline int hq_bucket_step(__u64 tat, __u64 now, __u64 cost, __u64 depth, 
 	return 1;
 }
 
+/* As which time a packet is charged, and how deep the bucket is then; in ticks. */
+struct hq_moment {
+	__u64 now;
+	__u64 depth;
+	__u32 exact; /* 0: what does not conform is to be asked again by the exact clock */
+};
+
+static inline struct hq_moment hq_exact_moment(const struct hq_meter *m, __u64 ns)
+{
+	return (struct hq_moment){.now = hq_ticks(ns), .depth = m->depth, .exact = 1};
+}
+
+/*
+ * By a clock that is up to `step` ns behind. A full bucket would hold so much
+ * more then than it may: it is taken to be less deep instead. So nothing passes
+ * that would not by the exact clock, and at most a step of the rate less.
+ */
+static inline struct hq_moment hq_coarse_moment(const struct hq_meter *m, __u64 ns, __u32 step)
+{
+	return (struct hq_moment){.now = hq_ticks(ns), .depth = m->depth - hq_ticks(step)};
+}
+
+/* May the bucket lack a step? Then at most an eighth of it. No step: there is no such clock. */
+static inline int hq_is_deep(const struct hq_meter *m, __u32 step)
+{
+	return step && m->depth >= 8 * hq_ticks(step);
+}
+
 /*
  * The TAT that holds as many bytes, or owes as many, at another meter's rate:
  * times of the old one would be a debt of minutes at a slow rate, of nothing at

@@ -25,10 +25,10 @@ static const char policy[] = "hostqos: 1\n"
 			     "  - { match: { remote_port: 5060 }, class: marked }\n"
 			     "  - { match: { remote: 198.51.100.0/24 }, class: metered }\n";
 
-/* One row. TCP's packets bear their departure time, as the kernel's do. */
+/* One row. A connection's packets bear their departure time, as the kernel's do. */
 struct subject {
 	const char *what;
-	const char *class_name; /* of a connected flow; NULL: an unconnected datagram */
+	const char *class_name; /* of a connection; NULL: a datagram */
 	enum run_program program;
 	int departs;
 	unsigned int budget; /* ns; 0: none is promised */
@@ -52,11 +52,9 @@ int main(void)
 	struct subject subjects[] = {
 		[EMPTY] = {.program = RUN_EMPTY},
 		[GIVEN] = {.program = RUN_GIVEN_ONLY},
-		{"connected, class without a bucket", "marked", RUN_GOVERNED, 0, 15, 0},
-		{"TCP, class with a bucket", "metered", RUN_GOVERNED, 1, 45, 0},
-		{"not TCP, class with a bucket", "metered", RUN_GOVERNED, 0, 45, 0},
-		{"  of that, storage and clock alone", NULL, RUN_FLOOR, 0, 0, 0},
-		{"unconnected, class with a bucket: to a host again", NULL, RUN_GOVERNED, 0, 0, 0},
+		{"connection, class without a bucket", "marked", RUN_GOVERNED, 1, 15, 0},
+		{"connection, class with a bucket", "metered", RUN_GOVERNED, 1, 45, 0},
+		{"datagram, class with a bucket: to a host again", NULL, RUN_GOVERNED, 0, 45, 0},
 		{"  for the first time", NULL, RUN_GOVERNED_FIRST, 0, 0, 0},
 	};
 	const size_t count = sizeof(subjects) / sizeof(subjects[0]);

@@ -76,16 +76,6 @@ int ungoverned(struct __sk_buff *skb)
 	return egress(skb, ETH_HLEN);
 }
 
-/* What no meter that finds its class on the socket can do without, for the bench. */
-SEC("tc")
-int storage_and_clock(struct __sk_buff *skb)
-{
-	struct bpf_sock *sk = skb->sk;
-
-	give_flow(skb);
-	return sk && flow_of(sk) && !bpf_ktime_get_ns() ? TC_ACT_SHOT : TC_ACT_UNSPEC;
-}
-
 SEC("tc")
 int empty(struct __sk_buff *skb)
 {

@@ -33,7 +33,6 @@ enum run_program {
 	RUN_GOVERNED_TWICE,
 	RUN_GIVEN_ONLY,
 	RUN_UNGOVERNED,
-	RUN_FLOOR,
 	RUN_EMPTY
 };
 

@@ -146,6 +146,55 @@ static void test_agrees_with_a_bucket_of_tokens(void **state)
 	assert_true(verdicts[0] > 10000 && verdicts[1] > 10000);
 }
 
+/* Never more than the exact clock passes after the same packets, and at most a step of it less. */
+static void test_coarse_clock_errs_by_less_than_a_step(void **state)
+{
+	static const uint32_t step = 100; /* ns */
+	static const struct hq_meter m = {.depth = 1000ULL << HQ_TICK_SHIFT};
+	uint64_t seed = 1, ns = 1ULL << 40, tat = 0, tokens = m.depth;
+	unsigned int verdicts[2][2] = {};
+
+	(void)state;
+	assert_true(hq_is_deep(&m, step));
+	for (int i = 0; i < 1000000; i++) {
+		uint64_t cost, gap;
+		struct hq_moment at;
+		__u64 next;
+		int conforms;
+
+		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		cost = 1 + (seed >> 33) % (m.depth - hq_ticks(step));
+		gap = (seed >> 20) % 800;
+		ns += gap;
+		tokens = tokens + hq_ticks(gap) < m.depth ? tokens + hq_ticks(gap) : m.depth;
+		at = hq_coarse_moment(&m, ns - ns % step, step);
+		conforms = hq_bucket_step(tat, at.now, cost, at.depth, &next);
+		if (!conforms) {
+			at = hq_exact_moment(&m, ns);
+			conforms = hq_bucket_step(tat, at.now, cost, at.depth, &next);
+		}
+		verdicts[at.exact][conforms]++;
+		if (conforms) {
+			assert_in_range(cost, 0, tokens);
+			tokens -= cost;
+			tat = next;
+		} else {
+			assert_true(cost + hq_ticks(step) > tokens);
+		}
+	}
+	assert_true(verdicts[0][1] > 10000 && verdicts[1][0] > 10000 && verdicts[1][1] > 10000);
+}
+
+static void test_shallow_buckets_need_the_exact_clock(void **state)
+{
+	static const struct hq_meter m = {.depth = 800ULL << HQ_TICK_SHIFT};
+
+	(void)state;
+	assert_true(hq_is_deep(&m, 100));
+	assert_false(hq_is_deep(&m, 101));
+	assert_false(hq_is_deep(&m, 0));
+}
+
 /* The meter that policy/ makes of a rate and a burst. */
 static struct hq_meter compiled_meter(const char *rate, const char *burst)
 {
@@ -273,6 +322,8 @@ int main(void)
 		cmocka_unit_test(test_time_of_another_core_is_not_idle_time),
 		cmocka_unit_test(test_stored_time_never_moves_back),
 		cmocka_unit_test(test_agrees_with_a_bucket_of_tokens),
+		cmocka_unit_test(test_coarse_clock_errs_by_less_than_a_step),
+		cmocka_unit_test(test_shallow_buckets_need_the_exact_clock),
 		cmocka_unit_test(test_rate_is_exact_over_many_packets),
 		cmocka_unit_test(test_bytes_are_carried_to_another_rate),
 		cmocka_unit_test(test_cost_of_the_largest_packet_does_not_overflow),
