@@ -16,7 +16,8 @@
 #include "../../loader/instance.h"
 #include "../../loader/sockets.h"
 #include "../../loader/tables.h"
-#include "../unit/random_policy.h"
+#include "../oracle/oracle.h"
+#include "../unit/policy_helper.h"
 #include "classifier.h"
 #include "selftests/bpf/classifier.skel.h"
 
@@ -24,7 +25,6 @@
 #define WORKERS	 4 /* processes: most of the time goes by waiting for grace periods */
 #define SAID	 (HQ_NAME_LEN + 2)
 
-#define CGROUPS	     (sizeof(flow_cgroups) / sizeof(*flow_cgroups))
 #define KERNEL_KNOWS (HQ_BIT(HQ_DIM_PROTOCOL) | HQ_BIT(HQ_DIM_TYPE) | HQ_BIT(HQ_DIM_ORIGIN))
 #define IDENTITY                                                                                   \
 	(HQ_BIT(HQ_DIM_CGROUP) | HQ_BIT(HQ_DIM_EXE_FILE) | HQ_BIT(HQ_DIM_EXE_NAME) |               \
@@ -32,11 +32,12 @@
 
 static struct classifier_bpf *skel;
 static struct instance in; /* only what tables_publish() reads of it */
-static struct found_cgroup real_cgroups[CGROUPS];
+static struct found_cgroup real_cgroups[ORACLE_CGROUPS];
 static char top_name[64];
 static int top_fd;
 static pid_t owner; /* of the cgroups */
 static __u32 generation;
+static uint64_t seed = ORACLE_SEED;
 
 /* Of a path "/a/b": f(top, "a"), f(top, "a/b"); the other way round to remove. */
 static void for_each_on_the_way(const char *path, int (*f)(const char *below), bool down)
@@ -73,8 +74,8 @@ static void make_cgroups(void)
 	assert_int_equal(mkdir(path, 0755), 0);
 	top_fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(top_fd >= 0);
-	for (i = 0; i < CGROUPS; i++)
-		for_each_on_the_way(flow_cgroups[i], make, true);
+	for (i = 0; i < ORACLE_CGROUPS; i++)
+		for_each_on_the_way(oracle_cgroups[i], make, true);
 }
 
 /* One that holds another waits for a later round. */
@@ -83,9 +84,9 @@ static void remove_cgroups(void)
 	char path[PATH_MAX + sizeof(top_name)];
 	size_t round, i;
 
-	for (round = 0; round < CGROUPS; round++)
-		for (i = 0; i < CGROUPS; i++)
-			for_each_on_the_way(flow_cgroups[i], drop, false);
+	for (round = 0; round < ORACLE_CGROUPS; round++)
+		for (i = 0; i < ORACLE_CGROUPS; i++)
+			for_each_on_the_way(oracle_cgroups[i], drop, false);
 	close(top_fd);
 	snprintf(path, sizeof(path), "%s%s", in.cgroup2, top_name);
 	assert_int_equal(rmdir(path), 0);
@@ -107,8 +108,8 @@ static void find_cgroups(void)
 	assert_non_null(link);
 	assert_int_equal(iterator_read(bpf_link__fd(link), &data, &length), 0);
 	found = data;
-	for (i = 0; i < CGROUPS; i++) {
-		const char *below = *flow_cgroups[i] ? flow_cgroups[i] + 1 : ".";
+	for (i = 0; i < ORACLE_CGROUPS; i++) {
+		const char *below = *oracle_cgroups[i] ? oracle_cgroups[i] + 1 : ".";
 
 		assert_int_equal(fstatat(top_fd, below, &st, 0), 0);
 		for (n = 0; n < length / sizeof(*found); n++)
@@ -139,7 +140,6 @@ static int set_up(void **state)
 	owner = getpid();
 	assert_int_equal(instance_init(&in, "property", false), 0);
 	snprintf(top_name, sizeof(top_name), "/hostqos-test-%d-property", owner);
-	top = top_name;
 	make_cgroups();
 	return 0;
 }
@@ -169,7 +169,7 @@ static void describe(struct asked *a, const struct policy_flow *flow)
 	size_t i;
 
 	memset(a, 0, sizeof(*a));
-	for (i = 0; flow_cgroups[i] != flow->cgroup; i++)
+	for (i = 0; oracle_cgroups[i] != flow->cgroup; i++)
 		;
 	a->flow.id = (struct hq_identity){
 		.cgroup = real_cgroups[i].id,
@@ -220,13 +220,13 @@ static void say(char said[SAID], const char *rule, bool provisional, bool refuse
 	snprintf(said, SAID, "%s%s%s", rule, provisional ? "+" : "", refuse ? "!" : "");
 }
 
-static void expect(char said[SAID], const struct model *model, const struct policy_flow *flow)
+static void expect(char said[SAID], const struct oracle_policy *policy,
+		   const struct policy_flow *flow)
 {
-	char sure[32], maybe[32];
+	struct oracle_matched m = oracle_match(policy, flow);
 
-	first_rule(model, flow, YES, sure);
-	first_rule(model, flow, UNDECIDED, maybe);
-	say(said, sure, strcmp(sure, maybe), *sure == 'r' && model->rules[atoi(sure + 1)].refuse);
+	say(said, m.sure, strcmp(m.sure, m.maybe),
+	    *m.sure == 'r' && policy->rules[atoi(m.sure + 1)].refuse);
 }
 
 static void found(char said[SAID], const struct hq_image *image, struct hq_decision d)
@@ -242,7 +242,8 @@ static void found(char said[SAID], const struct hq_image *image, struct hq_decis
 }
 
 /* How many flows a rule of the policy's decided. */
-static size_t compare(const struct model *model, const struct hq_image *image, uint64_t from)
+static size_t compare(const struct oracle_policy *policy, const struct hq_image *image,
+		      uint64_t from)
 {
 	static struct policy_flow flows[ASKED_MOST];
 	static struct asked asked[ASKED_MOST];
@@ -250,13 +251,13 @@ static size_t compare(const struct model *model, const struct hq_image *image, u
 	size_t matched = 0, i;
 
 	for (i = 0; i < ASKED_MOST; i++) {
-		flows[i] = make_flow(model);
+		flows[i] = oracle_make_flow(policy, &seed);
 		flows[i].known |= KERNEL_KNOWS;
 		describe(&asked[i], &flows[i]);
 	}
 	ask_kernel(asked);
 	for (i = 0; i < ASKED_MOST; i++) {
-		expect(words, model, &flows[i]);
+		expect(words, policy, &flows[i]);
 		found(kernel, image, asked[i].answer);
 		if (strcmp(kernel, words))
 			fail_msg("HOSTQOS_SEED=%#llx: flow %zu in '%s': the kernel says '%s', the "
@@ -270,21 +271,21 @@ static size_t compare(const struct model *model, const struct hq_image *image, u
 /* One random policy. False where it is none: keys that exclude each other are an error. */
 static bool try_policy(size_t *matched)
 {
-	static struct model model;
+	static struct oracle_policy words;
 	struct diag diag = {0};
 	struct policy *policy;
 	uint64_t from = seed;
 	char *text;
 
-	make_model(&model);
-	text = write_model(&model);
+	oracle_make_policy(&words, &seed);
+	text = oracle_write_policy(&words, top_name);
 	policy = policy_parse("random", text, strlen(text), &diag);
 	if (policy) {
 		struct hq_image *image = policy_compile(policy, NULL, helper_exe, &diag);
 
 		assert_non_null(image);
 		put_in_force(image, text);
-		*matched += compare(&model, image, from);
+		*matched += compare(&words, image, from);
 		image_free(image);
 	}
 	policy_free(policy);

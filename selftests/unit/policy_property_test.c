@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /* Random policies, random flows: the compiled tables against the words, without a kernel. */
+#include "../oracle/oracle.h"
 #include "explain.h"
-#include "random_policy.h"
+#include "policy_helper.h"
 
 #define POLICIES      400
 #define FLOWS	      200
@@ -24,22 +25,20 @@ static void compare_reasons(const struct policy *policy, const struct policy_flo
 	explain_free(&e);
 }
 
-static size_t compare(const struct model *model, const struct policy *policy,
-		      const struct hq_image *image)
+static size_t compare(const struct oracle_policy *words, const struct policy *policy,
+		      const struct hq_image *image, uint64_t *seed)
 {
 	size_t matched = 0;
 	int i;
 
 	for (i = 0; i < FLOWS; i++) {
-		struct policy_flow flow = make_flow(model);
+		struct policy_flow flow = oracle_make_flow(words, seed);
 		struct policy_matched found = policy_match(image, &flow);
-		char sure[32], maybe[32];
+		struct oracle_matched wanted = oracle_match(words, &flow);
 
-		first_rule(model, &flow, YES, sure);
-		first_rule(model, &flow, UNDECIDED, maybe);
-		assert_string_equal(compiled_name(image, found.sure), sure);
-		assert_string_equal(compiled_name(image, found.maybe), maybe);
-		matched += *sure == 'r';
+		assert_string_equal(compiled_name(image, found.sure), wanted.sure);
+		assert_string_equal(compiled_name(image, found.maybe), wanted.maybe);
+		matched += *wanted.sure == 'r';
 		if (i % EXPLAIN_EVERY == 0)
 			compare_reasons(policy, &flow, found);
 	}
@@ -48,7 +47,8 @@ static size_t compare(const struct model *model, const struct policy *policy,
 
 static void tables_agree_with_the_words(void **state)
 {
-	struct model *model = malloc(sizeof(*model));
+	struct oracle_policy *words = malloc(sizeof(*words));
+	uint64_t seed = ORACLE_SEED;
 	size_t good = 0, matched = 0;
 
 	(void)state;
@@ -57,15 +57,15 @@ static void tables_agree_with_the_words(void **state)
 		struct policy *policy;
 		char *text;
 
-		make_model(model);
-		text = write_model(model);
+		oracle_make_policy(words, &seed);
+		text = oracle_write_policy(words, "");
 		/* Keys that exclude each other are an error: such a policy does not count. */
 		policy = policy_parse("random", text, strlen(text), &diag);
 		if (policy) {
 			struct hq_image *image = policy_compile(policy, NULL, helper_exe, &diag);
 
 			assert_non_null(image);
-			matched += compare(model, policy, image);
+			matched += compare(words, policy, image, &seed);
 			image_free(image);
 			good++;
 		}
@@ -73,7 +73,7 @@ static void tables_agree_with_the_words(void **state)
 		diag_free(&diag);
 		free(text);
 	}
-	free(model);
+	free(words);
 	/* It would be no test if hardly any rule ever matched. */
 	assert_true(matched > POLICIES * FLOWS / 4);
 }
