@@ -9,6 +9,7 @@
 
 #include "handshake.h"
 #include "mptcp.h"
+#include "nat.h"
 #include "packet.h"
 
 /* The listener has the identity, the packet, which is parsed, the addresses. */
@@ -64,6 +65,7 @@ static __always_inline struct hq_flow *classify_syn_ack(struct __sk_buff *skb, s
 		fault(HQ_FAULT_PARSE);
 		return NULL;
 	}
+	untranslate(skb, &p->transport);
 	decide_syn_ack(p, flow, hq_dscp(BPF_CORE_READ(request_of(skb), syn_tos)));
 	return flow;
 }
@@ -99,6 +101,7 @@ static __noinline struct hq_flow *find_flow(struct __sk_buff *skb, struct packet
 
 	if (parse_transport(skb, &p->net, &p->transport, 0) || p->transport.protocol != IPPROTO_TCP)
 		return NULL;
+	untranslate(skb, &p->transport);
 	sk = find_socket(skb, p);
 	if (!sk)
 		return NULL;

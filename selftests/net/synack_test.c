@@ -203,6 +203,39 @@ static void listeners_of_a_group_keep_their_classes(void **state)
 	assert_true(seen[0] && seen[1]);
 }
 
+#define LISTENER_PORT 8000
+
+/* Netfilter brings clients to another port, and its SYN-ACKs back; the rule is on the listener's.
+ */
+static void syn_ack_is_from_the_port_that_its_listener_has(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, NULL), web = near_place(tb, "/web");
+	int cookies;
+
+	run(tb, &near, "nft add table inet test");
+	run(tb, &near, "nft add chain inet test in { type nat hook prerouting priority 0 ; }");
+	run(tb, &near, "nft add rule inet test in tcp dport 7000-7003 redirect to :8000");
+	apply(tb, "classes: { web: { dscp: AF21 }, gold: { dscp: AF41, syn_ack: CS5 } }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/web, remote: " CLIENTS
+		  ", local_port: 8000 }, class: gold }\n"
+		  "  - { match: { cgroup: @/web }, class: web }\n");
+	for (cookies = 0; cookies < 2; cookies++) {
+		for_each_service(i)
+		{
+			int listener = tcp_listener(&web, services[i].listen, LISTENER_PORT);
+
+			visit(tb, listener, i, services[i].from, 0);
+			judge(c, FROM_SERVICE(i, SYN_ACK), CS5, 1 + cookies);
+			judge(c, FROM_SERVICE(i, NO_SYN), AF41, 2 + 2 * cookies);
+			close(listener);
+		}
+		send_cookies(tb);
+	}
+}
+
 /* A client that hears nothing makes the server repeat its SYN-ACK. */
 static int deaf_client(struct testbed *tb, int service)
 {
@@ -356,6 +389,7 @@ int main(int argc, char **argv)
 		NET_TEST(syn_ack_is_of_its_syns_class),
 		NET_TEST(listener_older_than_the_policy_is_adopted),
 		NET_TEST(listeners_of_a_group_keep_their_classes),
+		NET_TEST(syn_ack_is_from_the_port_that_its_listener_has),
 		NET_TEST(repeated_syn_acks_are_marked),
 		NET_TEST(fast_open_syn_ack_has_its_own_mark),
 		NET_TEST(fast_open_client_is_marked),
