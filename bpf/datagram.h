@@ -60,14 +60,19 @@ static __noinline __u8 latest_from(struct __sk_buff *skb, const struct flow_key 
 	return peer_dscp(bpf_get_socket_cookie(skb), key->remote, key->remote_port);
 }
 
-/* What the packet does not tell: the direction, and with what mark the peer sent last. */
+/*
+ * What the packet does not tell: the direction, and with what mark the peer sent
+ * last. A packet that waited for its neighbour's address may have outlived its
+ * socket's port (sk_common_release()); a later fragment has none of its own.
+ */
 static __always_inline void complete_key(struct __sk_buff *skb, const struct hq_flow *flow,
 					 struct bpf_sock *sk, struct packet *p, int to_peer)
 {
 	struct flow_key *key = &p->transport.key;
+	__u16 port = key->local_port ?: sk->src_port;
 	__u8 dscp = HQ_DSCP_NONE;
 
-	key_set_direction(key, datagram_direction(flow, sk->src_port, to_peer));
+	key_set_direction(key, datagram_direction(flow, port, to_peer));
 	if (policy_reads(p->generation, HQ_DIM_INBOUND_DSCP))
 		dscp = latest_from(skb, key);
 	key_set_inbound_dscp(key, dscp);

@@ -228,6 +228,37 @@ static void exempt_peer_gets_the_servers_own_mark(void **state)
 	}
 }
 
+/* A reply to a neighbour that has yet to be found leaves when its socket is closed. */
+static void reply_outlives_its_server(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, NULL), far = far_place(tb);
+	int server;
+	size_t i;
+
+	apply(tb, "classes: { in: { dscp: EF }, out: { dscp: AF41 } }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/app, direction: inbound }, class: in }\n"
+		  "  - { match: { cgroup: @/app }, class: out }\n");
+	run(tb, &far, "ip link set " FAR_IF " arp off");
+	run(tb, &near, "ip neigh flush dev " NEAR_IF);
+	for (i = 0; i < SERVICES; i++) {
+		bool mapped = address_family(services[i].bound) != address_family(services[i].at);
+
+		server = server_at(tb, &services[i]);
+		assert_int_equal(
+			send_to(server, mapped ? MAPPED FAR4 : services[i].client, 7000 + i, 1), 0);
+		close(server);
+	}
+	assert_int_equal(flow_count(c, FLOW(.from_port = PORT)), 0);
+	run(tb, &far, "ip link set " FAR_IF " arp on");
+	for (i = 0; i < SERVICES; i++) {
+		await_packets(c, FLOW(.to_port = 7000 + i), 1);
+		judge(c, FLOW(.to_port = 7000 + i), EF, 1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +266,7 @@ int main(int argc, char **argv)
 		NET_TEST(reply_is_classified_by_the_latest_inbound_dscp),
 		NET_TEST(failed_bind_leaves_no_trace),
 		NET_TEST(failed_bind_leaves_both_families),
+		NET_TEST(reply_outlives_its_server),
 		NET_TEST(exempt_peer_gets_the_servers_own_mark),
 	};
 
