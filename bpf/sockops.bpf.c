@@ -73,7 +73,7 @@ static __always_inline void settle_connection(struct bpf_sock_ops *ctx, struct h
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow *flow,
 				       struct flow_key *key, __u32 generation)
 {
-	flow->bits |= HQ_FLOW_CONNECTED;
+	flow->bits = (flow->bits & ~HQ_FLOW_LISTENER) | HQ_FLOW_CONNECTED;
 	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
 	settle_connection(ctx, flow, key, generation);
 }

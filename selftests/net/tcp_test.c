@@ -189,6 +189,28 @@ static void time_wait_acks_are_marked(void **state)
 	each_meeting(*state, far_repeats_its_fin);
 }
 
+/* shutdown() ends a listener, which may connect then; its TIME_WAIT has the socket's own mark. */
+static void listener_that_connects_is_a_client(void **state)
+{
+	static const char *const ways[][2] = {{NEAR4, FAR4}, {NEAR6, FAR6}, {"::", MAPPED FAR4}};
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/voice"), far = far_place(tb);
+	size_t i;
+
+	apply(tb, "classes: { voice: { dscp: EF, syn_ack: CS5, cgroup: @/voice } }\n");
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		int fd = tcp_listener(&near, ways[i][0], 7000 + i);
+		int listener = tcp_listener(&far, "::", 8000 + i);
+
+		assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+		connect_to(fd, ways[i][1], 8000 + i);
+		far_repeats_its_fin(c, (struct ends){fd, accept_from(listener)});
+		judge(c, FLOW(.to_port = 8000 + i), EF, 6);
+		close(listener);
+	}
+}
+
 static void expect_ecn(struct capture *c, struct ends e)
 {
 	const struct flow data = {.protocol = IPPROTO_TCP, .data = true};
@@ -294,6 +316,7 @@ int main(int argc, char **argv)
 		NET_TEST(reset_with_data_unread_is_marked),
 		NET_TEST(reset_for_data_at_a_closed_end_is_marked),
 		NET_TEST(time_wait_acks_are_marked),
+		NET_TEST(listener_that_connects_is_a_client),
 		NET_TEST(ecn_is_negotiated_and_kept),
 		NET_TEST(ungoverned_flows_are_as_before),
 		NET_TEST(marks_of_a_program_in_no_class_stay),
