@@ -217,6 +217,7 @@ static void take_in(u_char *arg, const struct pcap_pkthdr *header, const u_char 
 	p.ns = header->ts.tv_sec * 1000000000ULL + header->ts.tv_usec;
 	if (!link)
 		return;
+	p.sender = link->h_source[ETH_ALEN - 1];
 	if (ntohs(link->h_proto) == ETH_P_IP	 ? !parse_ipv4(&cursor, &p)
 	    : ntohs(link->h_proto) == ETH_P_IPV6 ? !parse_ipv6(&cursor, &p)
 						 : true)

@@ -37,6 +37,7 @@ struct packet {
 	uint32_t payload; /* bytes past the transport header */
 	uint32_t tcp_seq, tcp_ack;
 	uint8_t tcp_header; /* its length */
+	uint8_t sender;	    /* last octet of the link-layer source address */
 };
 
 #define DSCP(p) ((p)->dsfield >> 2)
