@@ -39,12 +39,26 @@ static __always_inline struct hq_moment departure(struct __sk_buff *skb, const s
 	return hq_exact_moment(meter, ns ?: bpf_ktime_get_ns());
 }
 
+/* Bytes on credit of what passes because another packet has: a few of the largest datagrams. */
+#define CREDIT (1 << 18)
+
+/* The bucket as it is to a packet with credit: so much fuller, and so much deeper. */
+static __always_inline struct hq_moment on_credit(const struct hq_meter *meter, struct hq_moment at)
+{
+	__u64 credit = hq_cost(meter, CREDIT);
+
+	at.now += credit;
+	at.depth += credit;
+	return at;
+}
+
 /*
  * Charge a class's bucket. Lock-free: the TAT moves only forwards by
  * compare-and-swap. A packet that loses every race passes; the winners paid.
  */
 static __always_inline enum colour meter_charge(struct __sk_buff *skb, const struct hq_flow *flow,
-						const struct hq_meter *meter, __u32 class)
+						const struct hq_meter *meter, __u32 class,
+						int credit)
 {
 	struct hq_bucket *bucket = bpf_map_lookup_elem(&buckets, &class);
 	__u64 cost = hq_cost(meter, skb->wire_len), tat, next = 0;
@@ -53,6 +67,8 @@ static __always_inline enum colour meter_charge(struct __sk_buff *skb, const str
 
 	if (!bucket)
 		return GREEN;
+	if (credit)
+		at = on_credit(meter, at);
 	for (i = 0; i < BUCKET_RETRIES; i++) {
 		tat = *(volatile __u64 *)&bucket->tat;
 		if (hq_bucket_step(tat, at.now, cost, at.depth, &next)) {

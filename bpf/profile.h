@@ -28,18 +28,22 @@ const volatile __u16 metered_mark __weak = 1;
 #define working_flow(flow, packet) (flow)
 #endif
 
+/*
+ * A datagram passes or not as a whole, by its first fragment: the later ones of
+ * one that does not charge nothing, those of one that does are charged on credit.
+ */
 static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct packet *p,
 					     const struct hq_flow *flow,
 					     const struct hq_class *class)
 {
 	struct fragment_fate *fate;
-	enum colour colour;
 
 	if (!class->egress.rate)
 		return GREEN;
 	fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
-	colour = meter_charge(skb, flow, &class->egress, p->decision.class);
-	return fate ? fate->colour : colour;
+	if (fate && fate->colour == RED)
+		return RED;
+	return meter_charge(skb, flow, &class->egress, p->decision.class, fate != NULL);
 }
 
 /* A datagram to the peer that a proxy connected its socket to for a client: the client's, else

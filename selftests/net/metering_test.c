@@ -46,7 +46,7 @@ static void hold_contest(struct testbed *tb, struct contest *contest, const char
 		contest->sinks[i] = udp_sink(&far, addresses[i], 7000 + i);
 		contest->loads[i].fd = udp_socket(i < 2 ? &bulk : &voice, addresses[i]);
 		contest->loads[i].rate = rates[i];
-		contest->loads[i].sent = 0;
+		contest->loads[i].sent = contest->loads[i].length = 0;
 		connect_to(contest->loads[i].fd, addresses[i], 7000 + i);
 	}
 	udp_send(contest->loads, 3, SECONDS);
@@ -134,6 +134,56 @@ static void burst_is_as_deep_as_it_says(void **state)
 	await_queue(c, &other, FAR4);
 	assert_in_range(flow_count(c, FLOW(.to_port = 7000)), 43, most);
 	close(sink);
+}
+
+/* 21 fragments each: they pass or not as one, and all that pass are charged. */
+static void hold_fragments(struct testbed *tb, struct capture *c)
+{
+	struct place bulk = near_place(tb, "/bulk"), other = near_place(tb, "/other");
+	struct place far = far_place(tb);
+	size_t i, begun = 0, ended = 0;
+	int sinks[ROUTES];
+	struct udp_load loads[ROUTES];
+
+	capture_clear(c);
+	for (i = 0; i < ROUTES; i++) {
+		sinks[i] = udp_sink(&far, "::", 7000 + i);
+		loads[i] = (struct udp_load){
+			.fd = udp_socket(&bulk, routes[i].own), .rate = 20 * MBIT, .length = 30000};
+		connect_to(loads[i].fd, routes[i].to, 7000 + i);
+	}
+	udp_send(loads, ROUTES, 3);
+	await_queue(c, &other, FAR4);
+	for (i = 0; i < ROUTES; i++) {
+		close(sinks[i]);
+		close(loads[i].fd);
+	}
+	for (i = 0; i < c->count; i++) {
+		begun += c->packets[i].fragment && !c->packets[i].fragment_offset;
+		ended += c->packets[i].fragment && !c->packets[i].more_fragments;
+	}
+	assert_int_equal(begun, ended);
+}
+
+static void fragments_are_charged_to_the_last(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	const struct flow fragments = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
+	int attempt;
+	double rate;
+
+	apply(tb,
+	      "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit, burst: 100ms } } }\n");
+	for (attempt = 0; attempt < 3; attempt++) {
+		hold_fragments(tb, c);
+		rate = flow_rate(c, &fragments, 1, 2.9);
+		print_message("%.3f mbit\n", rate / MBIT);
+		assert_true(rate <= 1.03 * RATE);
+		if (rate >= 0.97 * RATE)
+			return;
+	}
+	fail_msg("less than 97 percent of %.0f mbit", RATE / MBIT);
 }
 
 /* A class may meter and leave the application's marks alone. */
@@ -302,6 +352,7 @@ int main(int argc, char **argv)
 		NET_TEST(excess_is_dropped_and_the_rate_delivered),
 		NET_TEST(excess_is_remarked_and_nothing_lost),
 		NET_TEST(burst_is_as_deep_as_it_says),
+		NET_TEST(fragments_are_charged_to_the_last),
 		NET_TEST(keep_meters_without_marking),
 		NET_TEST(one_tcp_flow_gets_its_rate),
 		NET_TEST(slow_class_does_not_starve_a_tcp_flow),

@@ -34,7 +34,7 @@ static size_t full_payload(int fd)
 
 static bool send_one(int fd, size_t length)
 {
-	static const char bytes[FULL_FRAME];
+	static const char bytes[65536];
 
 	if (send(fd, bytes, length, MSG_DONTWAIT) >= 0)
 		return true;
@@ -70,9 +70,9 @@ void udp_send(struct udp_load *loads, size_t count, double seconds)
 	schedule(SCHED_FIFO, 1);
 	while ((elapsed = (now_ns() - start) / 1e9) < seconds) {
 		for (i = 0; i < count; i++) {
-			size_t length = full_payload(loads[i].fd);
+			size_t length = loads[i].length ?: full_payload(loads[i].fd);
 
-			due = elapsed * loads[i].rate / 8 / FULL_FRAME;
+			due = elapsed * loads[i].rate / 8 / (loads[i].length ?: FULL_FRAME);
 			while (loads[i].sent < due && send_one(loads[i].fd, length))
 				loads[i].sent++;
 		}

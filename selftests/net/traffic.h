@@ -15,11 +15,12 @@
 /* A full datagram on a wire of MTU 1500. */
 #define FULL_FRAME 1514
 
-/* A connected UDP socket and what it offers, in full frames. */
+/* A connected UDP socket and what it offers. */
 struct udp_load {
 	int fd;
 	double rate;
-	size_t sent; /* datagrams that the kernel took, dropped or not */
+	size_t sent;   /* datagrams that the kernel took, dropped or not */
+	size_t length; /* of each; 0: such as fill a frame */
 };
 
 /* Something that receives and forgets, so that no ICMP error comes back. */
