@@ -84,6 +84,6 @@ int cmd_run(const struct options *options, int argc, char **argv)
 		return finish(err, options->json);
 	execvp(argv[0], argv);
 	err = errno;
-	log_error(-err, "cannot run %s", argv[0]);
+	finish(log_error(-err, "cannot run %s", argv[0]), options->json);
 	return err == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTED;
 }

@@ -36,12 +36,16 @@ static void run_places_the_command_in_its_class(void **state)
 static void run_exits_as_the_command_does(void **state)
 {
 	struct testbed *tb = *state;
+	struct json_object *o;
 	struct process *p;
 
 	apply(tb, policy);
 	assert_int_equal(hostqos(tb, "run --class voice -- true"), 0);
 	assert_int_equal(hostqos(tb, "run --class voice -- false"), 1);
 	assert_int_equal(hostqos(tb, "run --class voice -- " SCRATCH "/none"), 127);
+	o = hostqos_json(tb, 127, "run --class voice -- " SCRATCH "/none");
+	assert_int_equal(json_object_array_length(json_member(o, "errors")), 1);
+	json_object_put(o);
 	p = hostqos_start(tb, "run --class nothing -- true");
 	assert_int_equal(process_wait(p), 1);
 	assert_non_null(strstr(process_errors(p), "nothing"));
