@@ -105,6 +105,17 @@ static int load(struct live *live, struct source *s)
 	return shadow_load(&live->in, s, &live->source, &live->install);
 }
 
+/* Which policy is the shadow, and of which. */
+static struct json_object *about(const struct live *live, const char *file)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_bool(o, "ok", true);
+	json_add_string(o, "policy", file);
+	json_add_string(o, "of", live->f.header.file);
+	return o;
+}
+
 static int load_file(const struct options *options, const char *file)
 {
 	struct live live = {};
@@ -118,9 +129,7 @@ static int load_file(const struct options *options, const char *file)
 		err = load(&live, &s);
 	source_report(&s, options->json);
 	if (!err && options->json) {
-		o = json_object_new_object();
-		json_add_bool(o, "ok", true);
-		json_add_string(o, "policy", s.file);
+		o = about(&live, s.file);
 		json_add(o, "warnings", log_take("warning"));
 		json_print(o);
 	} else if (!err) {
@@ -182,7 +191,7 @@ static int show(const struct live *live, const struct in_force *shadow, bool jso
 	const char *headings[3 + NCOLUMNS + 1] = {"CLASS", ">PACKETS", ">BYTES"};
 	int counters = shadow_map(&live->in, "shadow_class_counters");
 	int changes = shadow_map(&live->in, "shadow_changes");
-	struct json_object *list;
+	struct json_object *list, *o;
 	struct text_table table;
 	__u32 i;
 
@@ -197,10 +206,16 @@ static int show(const struct live *live, const struct in_force *shadow, bool jso
 			show_class(counters, changes, i, &shadow->classes[i], list, &table);
 	close(counters);
 	close(changes);
-	if (!json)
+	if (!json) {
 		printf("%s, the shadow of %s, would do\n\n", shadow->header.file,
 		       live->f.header.file);
-	print_list(json, "classes", list, &table);
+		print_list(false, "classes", list, &table);
+		return 0;
+	}
+	text_table_free(&table);
+	o = about(live, shadow->header.file);
+	json_add(o, "classes", list);
+	json_print(o);
 	return 0;
 }
 
@@ -223,20 +238,16 @@ static int discard(const struct options *options)
 {
 	struct live live = {};
 	struct in_force shadow = {};
-	struct json_object *o;
 	int err = live_open(&live, options->instance);
 
 	if (!err)
 		err = read_shadow(&live, &shadow);
 	if (!err)
 		err = shadow_discard(&live.in);
-	if (!err && options->json) {
-		o = json_object_new_object();
-		json_add_bool(o, "ok", true);
-		json_print(o);
-	} else if (!err) {
+	if (!err && options->json)
+		json_print(about(&live, shadow.header.file));
+	else if (!err)
 		printf("%s is a shadow no more\n", shadow.header.file);
-	}
 	in_force_free(&shadow);
 	live_close(&live);
 	return err;

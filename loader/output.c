@@ -109,7 +109,7 @@ static void print_row(const struct text_table *t, char **row, const int *widths)
 	putchar('\n');
 }
 
-static void text_table_free(struct text_table *t)
+void text_table_free(struct text_table *t)
 {
 	size_t i;
 

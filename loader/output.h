@@ -52,6 +52,7 @@ void text_table_cell(struct text_table *t, const char *format, ...)
 
 /* Prints and frees. */
 void text_table_print(struct text_table *t);
+void text_table_free(struct text_table *t);
 
 /* {"ok": true, NAME: list} under -j, else the table. Takes both over. */
 void print_list(bool json, const char *name, struct json_object *list, struct text_table *table);

@@ -274,6 +274,27 @@ static void it_comes_and_goes(void **state)
 	close(fd);
 }
 
+/* The verbs of a shadow say under -j, too, which policy is compared with which. */
+static void it_says_of_which_policy(void **state)
+{
+	static const char *const actions[] = {"--show", "--discard"};
+	struct testbed *tb = *state;
+	char command[128];
+	size_t i;
+
+	apply(tb, live);
+	snprintf(command, sizeof(command), "shadow %s", policy_file(tb, shadow));
+	for (i = 0; i < 3; i++) {
+		struct json_object *o = hostqos_json(tb, 0, command);
+
+		assert_non_null(json_object_get_string(json_member(o, "policy")));
+		assert_non_null(json_object_get_string(json_member(o, "of")));
+		json_object_put(o);
+		if (i < 2)
+			snprintf(command, sizeof(command), "shadow %s", actions[i]);
+	}
+}
+
 static void mistakes_change_nothing(void **state)
 {
 	struct testbed *tb = *state;
@@ -302,7 +323,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		NET_TEST(what_it_counts_comes_true),	  NET_TEST(connections_are_left_alone),
 		NET_TEST(what_it_would_admit_is_counted), NET_TEST(it_comes_and_goes),
-		NET_TEST(mistakes_change_nothing),
+		NET_TEST(it_says_of_which_policy),	  NET_TEST(mistakes_change_nothing),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
