@@ -286,7 +286,7 @@ int cmd_shadow(const struct options *options, int argc, char **argv)
 		[SHADOW_DISCARD] = discard,
 	};
 
-	if ((argc == 1) == (options->shadow != SHADOW_LOAD)) {
+	if (argc + options->shadow_actions != 1) {
 		fprintf(stderr, "usage: hostqos shadow FILE|--show|--promote|--discard\n");
 		return EXIT_USAGE;
 	}

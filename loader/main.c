@@ -265,6 +265,7 @@ static void take_option(struct options *options, int option, const char *argumen
 	case OPTION_SHADOW + SHADOW_PROMOTE:
 	case OPTION_SHADOW + SHADOW_DISCARD:
 		options->shadow = option - OPTION_SHADOW;
+		options->shadow_actions++;
 		break;
 	default:
 		options->flow[option - OPTION_FLOW] = argument;

@@ -20,6 +20,7 @@ struct options {
 	const char *class;    /* of `run` and `monitor` */
 	const char *duration; /* of `try`; NULL: as it is usual */
 	enum shadow_action shadow;
+	int shadow_actions;	       /* how many were asked for */
 	const char *flow[POLICY_KEYS]; /* of `explain`: the flow in words */
 	const char *policy;	       /* of `explain`: a file instead of what is in force */
 	const char *pid;	       /* of `explain` and `monitor` */

@@ -304,6 +304,7 @@ static void mistakes_change_nothing(void **state)
 	assert_int_equal(hostqos(tb, "shadow %s", file), 1); /* of what? */
 	assert_int_equal(hostqos(tb, "shadow"), 2);
 	assert_int_equal(hostqos(tb, "shadow %s --show", file), 2);
+	assert_int_equal(hostqos(tb, "shadow --show --discard"), 2);
 	apply(tb, live);
 	assert_int_equal(hostqos(tb, "shadow --show"), 1);
 	assert_int_equal(hostqos(tb, "shadow --promote"), 1);
