@@ -28,7 +28,8 @@
 #define SECOND	      1000000000ULL
 #define KEEP_WATCHING (5 * SECOND) /* beyond the last renewal */
 #define TICK_MS	      200
-#define LIMIT	      1000 /* events of a kind in a second */
+#define LIMIT	      1000		   /* events of a kind in a second */
+#define NO_CLASS      (HQ_MAX_CLASSES + 1) /* what the filter has where its class is gone */
 
 struct monitor {
 	struct instance in;
@@ -36,6 +37,8 @@ struct monitor {
 	struct hq_monitor wanted;
 	struct hq_monitor_window told[HQ_MONITOR_WINDOWS]; /* of these, what is said already */
 	__u64 faults[HQ_NFAULTS];
+	const char *class;	    /* of the filter; NULL: all */
+	__u64 looked;		    /* when its id was last looked up */
 	int state, windows, events; /* maps */
 	int claim;
 	struct ring_buffer *ring;
@@ -75,21 +78,30 @@ static int claim(struct monitor *m)
 	return -EBUSY;
 }
 
-static int class_filter(struct monitor *m, const char *name)
+/* As struct hq_monitor has it. */
+static __u32 find_class(const struct in_force *f, const char *name, struct suggestion *suggestion)
 {
-	const struct in_force *f = &m->teller.f;
-	struct suggestion suggestion = {.word = name};
 	__u32 i;
 
 	for (i = 0; i < HQ_MAX_CLASSES; i++) {
 		if (!f->classes[i].defined)
 			continue;
-		suggest_offer(&suggestion, f->classes[i].name);
-		if (strcmp(f->classes[i].name, name))
-			continue;
-		m->wanted.class = i + 1;
-		return 0;
+		suggest_offer(suggestion, f->classes[i].name);
+		if (!strcmp(f->classes[i].name, name))
+			return i + 1;
 	}
+	return NO_CLASS;
+}
+
+static int class_filter(struct monitor *m, const char *name)
+{
+	struct suggestion suggestion = {.word = name};
+
+	m->class = name;
+	m->looked = monotonic_ns();
+	m->wanted.class = find_class(&m->teller.f, name, &suggestion);
+	if (m->wanted.class != NO_CLASS)
+		return 0;
 	log_error(0, "no class '%s' in the policy in force%s", name, suggest_text(&suggestion));
 	return -ENOENT;
 }
@@ -211,6 +223,28 @@ static int renew(struct monitor *m, bool watch)
 	return 0;
 }
 
+/*
+ * The filter is a number, and a class that went and comes back has another one:
+ * until that is known, nobody was told of it.
+ */
+static int follow_class(struct monitor *m, __u64 now)
+{
+	struct suggestion unused = {.word = m->class ?: ""};
+	__u64 since = m->looked;
+	__u32 class;
+	int err;
+
+	m->looked = now;
+	class = m->class ? find_class(&m->teller.f, m->class, &unused) : 0;
+	if (class == m->wanted.class)
+		return 0;
+	m->wanted.class = class;
+	err = renew(m, true);
+	if (!err && class != NO_CLASS)
+		tell_gap(&m->teller, monotonic_ns() - since);
+	return err;
+}
+
 static int start(struct monitor *m, const struct options *options)
 {
 	int err = in_force_open(&m->teller.f, &m->in, options->instance);
@@ -249,13 +283,17 @@ static bool is_unread(void)
 static int tick(struct monitor *m)
 {
 	int n, err = renew(m, true);
+	__u64 now;
 
 	if (err)
 		return err;
 	n = ring_buffer__poll(m->ring, TICK_MS);
 	if (n < 0 && n != -EINTR)
 		return log_error(n, "cannot read the ring buffer");
+	now = monotonic_ns();
 	err = teller_follow(&m->teller);
+	if (!err)
+		err = follow_class(m, now);
 	if (!err)
 		err = tell_windows(m);
 	look_at_faults(m, true);

@@ -272,6 +272,34 @@ static void filters(void **state)
 	close(tight);
 }
 
+/* Its number is another's, and it has another number. */
+static void a_class_that_comes_back_is_the_same(void **state)
+{
+	struct testbed *tb = *state;
+	struct place app = near_place(tb, "/app");
+	struct process *monitor;
+	int voice, thief;
+
+	apply(tb, policy);
+	monitor = monitor_start(tb, "--class voice");
+	apply(tb, "classes: { other: { dscp: CS1 } }\n");
+	AWAIT(told(monitor, "reload", NULL, NULL) == 1);
+	apply(tb, "classes: { thief: { dscp: AF11 }, voice: { dscp: EF } }\n"
+		  "rules:\n"
+		  "  - { match: { protocol: udp, remote_port: 7000 }, class: voice }\n"
+		  "  - { match: { protocol: udp, remote_port: 7001 }, class: thief }\n");
+	AWAIT(told(monitor, "gap", NULL, NULL) == 1);
+	thief = connected(&app, 7001);
+	send_bytes(thief, 10);
+	voice = connected(&app, 7000);
+	send_bytes(voice, 10);
+	monitor_stop(monitor);
+	assert_int_equal(told(monitor, "classified", "class", "voice"), 1);
+	assert_int_equal(told(monitor, "classified", NULL, NULL), 1);
+	close(voice);
+	close(thief);
+}
+
 static uint64_t watched_until(int map)
 {
 	struct hq_monitor m;
@@ -347,6 +375,7 @@ int main(int argc, char **argv)
 		NET_TEST(faults),
 		NET_TEST(none_is_missing_in_silence),
 		NET_TEST(filters),
+		NET_TEST(a_class_that_comes_back_is_the_same),
 		NET_TEST(nobody_watches_after_the_end),
 		NET_TEST(ends_with_its_reader_and_with_the_installation),
 	};
