@@ -96,7 +96,9 @@ static int load(struct live *live, struct source *s)
 	int err = compile(s, live);
 
 	if (!err && !trial_read(&live->in, &trial)) {
-		log_error(0, "a policy is on trial; keep it first, or wait for its end");
+		log_error(0, trial_ran_out(&trial)
+				     ? "a trial ran out and was not ended; apply a policy first"
+				     : "a policy is on trial; keep it first, or wait for its end");
 		return -EBUSY;
 	}
 	if (err)

@@ -276,6 +276,7 @@ static void kernel_goes_back_alone(void **state)
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	int fd = connected_socket(tb);
+	struct process *shadow;
 
 	apply(tb, policy);
 	must_try(tb, other_policy, SHORT);
@@ -284,6 +285,10 @@ static void kernel_goes_back_alone(void **state)
 	AWAIT(mark_now(c, fd) == EF);
 	assert_int_equal(hostqos(tb, "status"), 1);
 	assert_int_equal(hostqos(tb, "keep"), 1);
+	/* Nobody would ever see the end that one could wait for. */
+	shadow = hostqos_start(tb, "shadow %s", policy_file(tb, other_policy));
+	assert_int_equal(process_wait(shadow), 1);
+	assert_non_null(strstr(process_errors(shadow), "ran out"));
 	apply(tb, policy);
 	assert_int_equal(hostqos(tb, "status"), 0);
 	assert_false(on_trial(tb));
