@@ -48,9 +48,7 @@ int cmd_keep(const struct options *options, int argc, char **argv)
 	int err;
 
 	(void)argc, (void)argv;
-	err = in_force_open(&f, &in, options->instance);
-	if (!err)
-		err = instance_lock_existing(&in);
+	err = in_force_lock(&f, &in, options->instance);
 	if (!err)
 		err = keep(&in);
 	if (!err)

@@ -44,10 +44,8 @@ static int check_version(struct live *live)
 
 static int live_open(struct live *live, const char *name)
 {
-	int err = in_force_open(&live->f, &live->in, name);
+	int err = in_force_lock(&live->f, &live->in, name);
 
-	if (!err)
-		err = instance_lock_existing(&live->in);
 	if (!err)
 		err = check_version(live);
 	if (err)

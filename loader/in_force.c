@@ -153,7 +153,7 @@ void in_force_free(struct in_force *f)
 	memset(f, 0, sizeof(*f));
 }
 
-int in_force_open(struct in_force *f, struct instance *in, const char *name)
+static int open_it(struct in_force *f, struct instance *in, const char *name, bool lock)
 {
 	int err = require_privileges();
 
@@ -161,7 +161,10 @@ int in_force_open(struct in_force *f, struct instance *in, const char *name)
 		err = instance_init(in, name, false);
 	if (err)
 		return err;
-	err = instance_open(in);
+	if (lock)
+		err = instance_lock_existing(in);
+	if (!err)
+		err = instance_open(in);
 	if (!err)
 		err = in_force_read(in, f);
 	if (!err && !f->generation)
@@ -169,4 +172,14 @@ int in_force_open(struct in_force *f, struct instance *in, const char *name)
 	if (err == -ENOENT)
 		log_error(0, "no policy is in force (instance '%s')", name);
 	return err;
+}
+
+int in_force_open(struct in_force *f, struct instance *in, const char *name)
+{
+	return open_it(f, in, name, false);
+}
+
+int in_force_lock(struct in_force *f, struct instance *in, const char *name)
+{
+	return open_it(f, in, name, true);
 }

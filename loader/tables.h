@@ -82,4 +82,7 @@ void in_force_free(struct in_force *f);
  */
 int in_force_open(struct in_force *f, struct instance *in, const char *name);
 
+/* The same for verbs that change it: it is locked first, so that it stays what was read. */
+int in_force_lock(struct in_force *f, struct instance *in, const char *name);
+
 #endif

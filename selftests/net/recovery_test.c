@@ -3,8 +3,10 @@
  * Commands that are killed, that fail, that run at once; and no trace at the end.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -225,6 +227,57 @@ static void two_applies_at_once_do_not_mix(void **state)
 	close(fd);
 }
 
+/* Start it while another holds the lock, and wait until it waits. */
+static struct process *start_waiting(struct testbed *tb, const char *verb)
+{
+	struct process *p = hostqos_start(tb, "%s", verb);
+
+	AWAIT(strstr(process_errors(p), "waiting for") || process_ended(p));
+	assert_false(process_ended(p));
+	return p;
+}
+
+/*
+ * While they wait for the lock, the installation goes, as by detach, or another
+ * takes its place: they act on what is there then.
+ */
+static void what_waited_sees_what_is_there_then(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = udp_socket(&near, FAR4), lock;
+	char dir[128], old[128], verb[128];
+	struct process *keep, *shadow;
+	struct json_object *shown, *voice;
+
+	snprintf(dir, sizeof(dir), PINS "/%s", tb->instance);
+	snprintf(old, sizeof(old), PINS "/%s-old", tb->instance);
+	apply(tb, policy);
+	lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	keep = start_waiting(tb, "keep");
+	snprintf(verb, sizeof(verb), "shadow %s", policy_file(tb, other_policy));
+	shadow = start_waiting(tb, verb);
+	assert_int_equal(rename(dir, old), 0);
+	process_kill(shadow, SIGSTOP);
+	close(lock);
+	assert_int_equal(process_wait(keep), 1);
+	assert_non_null(strstr(process_errors(keep), "no policy is in force"));
+	apply(tb, policy);
+	process_kill(shadow, SIGCONT);
+	assert_int_equal(process_wait(shadow), 0);
+	assert_int_equal(mark_now(c, fd), EF);
+	shown = hostqos_json(tb, 0, "shadow --show");
+	voice = json_find(json_member(shown, "classes"), "name", "voice");
+	assert_int_equal(json_object_get_int(json_member(voice, "remarked")), 1);
+	json_object_put(shown);
+	detach(tb);
+	assert_int_equal(rename(old, dir), 0);
+	detach(tb);
+	close(fd);
+}
+
 static const char no_such_cgroup[] = "hostqos: 1\n"
 				     "attach: { cgroup: @/missing, interfaces: [near0] }\n"
 				     "classes: { voice: { dscp: AF21 } }\n";
@@ -277,6 +330,7 @@ int main(int argc, char **argv)
 		NET_TEST(killed_first_apply_can_be_applied_and_detached),
 		NET_TEST(killed_detach_can_be_repeated),
 		NET_TEST(two_applies_at_once_do_not_mix),
+		NET_TEST(what_waited_sees_what_is_there_then),
 		NET_TEST(failing_apply_changes_nothing),
 	};
 
