@@ -75,8 +75,26 @@ static int compile(struct source *s, const struct live *live)
 	return err;
 }
 
+/* Does each policy choose the interfaces that the other does? */
+static bool same_interfaces(struct source *s, const struct live *live)
+{
+	struct interfaces own = {}, governed = {};
+	struct diag ignored = {};
+	bool same = !interfaces_choose(&own, s->policy, &s->diag) &&
+		    !interfaces_choose(&governed, live->source.policy, &ignored) &&
+		    own.count == governed.count;
+	size_t i;
+
+	for (i = 0; same && i < own.count; i++)
+		same = interfaces_have(&governed, own.list[i].ifindex);
+	interfaces_free(&own);
+	interfaces_free(&governed);
+	diag_free(&ignored);
+	return same;
+}
+
 /* What the shadow cannot see, since the policy in force does not ask for it. */
-static void warn_of_blind_spots(const struct source *s, const struct live *live)
+static void warn_of_blind_spots(struct source *s, const struct live *live)
 {
 	__u32 more = s->image->header.features & ~live->f.header.features;
 
@@ -86,6 +104,8 @@ static void warn_of_blind_spots(const struct source *s, const struct live *live)
 	if (strcmp(s->policy->attach_cgroup, live->source.policy->attach_cgroup))
 		log_warning("the shadow sees what the policy in force governs: the cgroup '%s'",
 			    live->source.policy->attach_cgroup);
+	if (!same_interfaces(s, live))
+		log_warning("the shadow sees what leaves the interfaces of the policy in force");
 }
 
 static int load(struct live *live, struct source *s)

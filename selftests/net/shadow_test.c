@@ -274,6 +274,36 @@ static void it_comes_and_goes(void **state)
 	close(fd);
 }
 
+static size_t warnings_of(struct testbed *tb, const char *text)
+{
+	struct json_object *o;
+	char command[128];
+	size_t n;
+
+	snprintf(command, sizeof(command), "shadow %s", policy_file(tb, text));
+	o = hostqos_json(tb, 0, command);
+	n = json_object_array_length(json_member(o, "warnings"));
+	json_object_put(o);
+	return n;
+}
+
+/* It is attached where the policy in force is, wherever its own text would be. */
+static void what_it_cannot_see_is_said(void **state)
+{
+	struct testbed *tb = *state;
+
+	apply(tb, live);
+	assert_int_equal(warnings_of(tb, "classes: { a: { dscp: AF11, cgroup: @/app } }\n"), 0);
+	assert_int_equal(warnings_of(tb, "hostqos: 1\n"
+					 "attach: { cgroup: @, interfaces: [lo] }\n"
+					 "classes: { a: { dscp: AF11, cgroup: @/app } }\n"),
+			 1);
+	assert_int_equal(warnings_of(tb, "hostqos: 1\n"
+					 "attach: { cgroup: @/app, interfaces: [near0] }\n"
+					 "classes: { a: { dscp: AF11, cgroup: @/app } }\n"),
+			 1);
+}
+
 /* The verbs of a shadow say under -j, too, which policy is compared with which. */
 static void it_says_of_which_policy(void **state)
 {
@@ -324,7 +354,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		NET_TEST(what_it_counts_comes_true),	  NET_TEST(connections_are_left_alone),
 		NET_TEST(what_it_would_admit_is_counted), NET_TEST(it_comes_and_goes),
-		NET_TEST(it_says_of_which_policy),	  NET_TEST(mistakes_change_nothing),
+		NET_TEST(what_it_cannot_see_is_said),	  NET_TEST(it_says_of_which_policy),
+		NET_TEST(mistakes_change_nothing),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
