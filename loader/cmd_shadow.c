@@ -99,8 +99,12 @@ static void warn_of_blind_spots(struct source *s, const struct live *live)
 	__u32 more = s->image->header.features & ~live->f.header.features;
 
 	if (more & HQ_FEATURE_INBOUND_DSCP)
-		log_warning("the policy in force does not watch inbound DSCPs: rules on "
-			    "inbound_dscp match nothing in the shadow");
+		log_warning("the policy in force does not watch inbound DSCPs: in the shadow rules "
+			    "on inbound_dscp match nothing, and nothing is mirrored");
+	else if (more & (HQ_FEATURE_LATEST | HQ_FEATURE_UPSTREAM))
+		log_warning("the policy in force does not watch what `mirror` with `of: %s` is "
+			    "about: in the shadow it mirrors nothing",
+			    more & HQ_FEATURE_LATEST ? "latest" : "upstream");
 	if (strcmp(s->policy->attach_cgroup, live->source.policy->attach_cgroup))
 		log_warning("the shadow sees what the policy in force governs: the cgroup '%s'",
 			    live->source.policy->attach_cgroup);

@@ -287,6 +287,10 @@ static size_t warnings_of(struct testbed *tb, const char *text)
 	return n;
 }
 
+#define MIRROR(of)                                                                                 \
+	"classes:\n"                                                                               \
+	"  a: { cgroup: @/app, mirror: { from: [10.9.0.0/16], allow: [AF41], of: " of " } }\n"
+
 /* It is attached where the policy in force is, wherever its own text would be. */
 static void what_it_cannot_see_is_said(void **state)
 {
@@ -302,6 +306,11 @@ static void what_it_cannot_see_is_said(void **state)
 					 "attach: { cgroup: @/app, interfaces: [near0] }\n"
 					 "classes: { a: { dscp: AF11, cgroup: @/app } }\n"),
 			 1);
+	assert_int_equal(warnings_of(tb, MIRROR("syn")), 1);
+	apply(tb, MIRROR("syn"));
+	assert_int_equal(warnings_of(tb, MIRROR("syn")), 0);
+	assert_int_equal(warnings_of(tb, MIRROR("latest")), 1);
+	assert_int_equal(warnings_of(tb, MIRROR("upstream")), 1);
 }
 
 /* The verbs of a shadow say under -j, too, which policy is compared with which. */
