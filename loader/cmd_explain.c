@@ -138,6 +138,7 @@ static void add_socket(struct json_object *o, const struct asked *a, const struc
 	json_add_string(o, "carries",
 			d->generation && d->class < HQ_MAX_CLASSES ? a->f.classes[d->class].name
 								   : NULL);
+	json_add(o, "carries_dscp", dscp_json(granted_dscp(&a->f, s)));
 }
 
 static bool chosen(const struct hq_socket *s, const struct policy_flow *wanted)
@@ -203,6 +204,7 @@ static void print_verdict(struct json_object *o)
 	static const char *const headings[] = {"RULE", "MATCHES", "WHY", NULL};
 	struct json_object *why = json_object_object_get(o, "why"), *r;
 	struct json_object *dscp = json_object_object_get(o, "dscp");
+	struct json_object *carried = json_object_object_get(o, "carries_dscp");
 	struct text_table table;
 	size_t i;
 
@@ -214,6 +216,9 @@ static void print_verdict(struct json_object *o)
 		       json_text(dscp, "name", "-"));
 	else
 		puts("class: none");
+	if (carried)
+		printf("now:   %s, DSCP %s\n", json_text(o, "carries", "-"),
+		       json_text(carried, "name", "-"));
 	if (json_is_true(o, "provisional"))
 		puts("This may change: an earlier rule reads what is not known.");
 	text_table_begin(&table, headings);

@@ -16,5 +16,6 @@ struct json_object *dscp_json(__u8 dscp);
 void marks_json(struct json_object *o, const struct in_force *f, const struct hq_socket *s);
 /* The DSCPs of both, for a table: of the family that the socket talks. */
 void marks_cells(struct text_table *table, const struct in_force *f, const struct hq_socket *s);
+__u8 granted_dscp(const struct in_force *f, const struct hq_socket *s);
 
 #endif

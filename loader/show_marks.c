@@ -105,6 +105,11 @@ static bool talks_ipv6(const struct hq_socket *s)
 	       !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)s->remote);
 }
 
+__u8 granted_dscp(const struct in_force *f, const struct hq_socket *s)
+{
+	return dscp_mark(f, s, talks_ipv6(s)).granted;
+}
+
 void marks_cells(struct text_table *table, const struct in_force *f, const struct hq_socket *s)
 {
 	struct mark m = dscp_mark(f, s, talks_ipv6(s));

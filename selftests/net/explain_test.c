@@ -267,6 +267,28 @@ static void live_sockets_are_explained(void **state)
 	close(served.listener);
 }
 
+/* A connection that lives on although its like is refused, and marks that it asked for. */
+static void what_a_live_socket_carries_is_told(void **state)
+{
+	struct testbed *tb = *state;
+	struct place app = near_place(tb, "/app"), far = far_place(tb);
+	struct connection kept;
+	struct json_object *o;
+
+	apply(tb, "classes: { default: { app_dscp: honor } }\n");
+	kept = tcp_connection(&far, &app, NEAR4, 8080);
+	set_option(kept.server, IPPROTO_IP, IP_TOS, AF41 << 2);
+	apply(tb, "rules: [{ match: { protocol: tcp, local_port: 8080 }, refuse: true }]\n");
+	o = explain(tb, 0, "--live --remote " FAR4);
+	assert_true(json_object_get_boolean(json_member(only_flow(o), "refuse")));
+	assert_string_equal(text_of(only_flow(o), "carries"), "default");
+	assert_string_equal(text_of(json_member(only_flow(o), "carries_dscp"), "name"), "AF41");
+	json_object_put(o);
+	close(kept.client);
+	close(kept.server);
+	close(kept.listener);
+}
+
 /* A socket whose rule reads what came in last from its peer. */
 static void inbound_dscp_of_a_live_socket_is_known(void **state)
 {
@@ -351,6 +373,7 @@ int main(int argc, char **argv)
 		NET_TEST(forwarded_packets),
 		NET_TEST(file_and_kernel_agree),
 		NET_TEST(live_sockets_are_explained),
+		NET_TEST(what_a_live_socket_carries_is_told),
 		NET_TEST(inbound_dscp_of_a_live_socket_is_known),
 		NET_TEST(a_contradiction_is_no_answer),
 		NET_TEST(nothing_changes_by_asking),
