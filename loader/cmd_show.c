@@ -165,13 +165,28 @@ static int show_classes(const struct instance *in, const struct in_force *f, boo
 	return 0;
 }
 
-/* The match as the policy's text has it. Rules past the written ones are the classes' cgroups. */
-static char *match_text(const struct source *s, __u32 index)
+/* What the rule of a class's own cgroup amounts to. */
+static char *own_match_text(const struct source *s, const char *class)
 {
-	size_t rank = s->policy ? policy_rank(s->policy, index) : 0;
+	int i = policy_find_class(s->policy, class);
+	char *text;
 
-	return s->policy && rank < s->policy->rule_count ? print_match_text(&s->policy->rules[rank])
-							 : strdup("");
+	if (i < 0 || asprintf(&text, "{ cgroup: %s }", s->policy->classes[i].cgroup) < 0)
+		return strdup("");
+	return text;
+}
+
+/* The match as the policy's text has it. Rules past the written ones are the classes' cgroups. */
+static char *match_text(const struct source *s, const struct in_force *f, __u32 index)
+{
+	size_t rank;
+
+	if (!s->policy)
+		return strdup("");
+	rank = policy_rank(s->policy, index);
+	return rank < s->policy->rule_count
+		       ? print_match_text(&s->policy->rules[rank])
+		       : own_match_text(s, f->classes[f->rules[index].class].name);
 }
 
 static struct json_object *rule_json(const struct in_force *f, const struct hq_rule *rule,
@@ -214,7 +229,7 @@ static int show_rules(const struct instance *in, const struct in_force *f, bool 
 	text_table_begin(&table, headings);
 	for (i = 0; i < f->header.rules; i++) {
 		const struct hq_rule *rule = &f->rules[i];
-		char *match = match_text(&source, i);
+		char *match = match_text(&source, f, i);
 
 		memset(&n, 0, sizeof(n));
 		counters_read(in->map[MAP_RULE_COUNTERS], rule->counter, &n, sizeof(n));

@@ -83,7 +83,8 @@ static void show_counts_what_was_sent(void **state)
 	struct testbed *tb = *state;
 	struct place near = near_place(tb, "/app");
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct json_object *json, *voice, *dns;
+	struct json_object *json, *voice, *dns, *own;
+	char match[128];
 	int i, fd;
 
 	apply(tb, policy);
@@ -102,6 +103,9 @@ static void show_counts_what_was_sent(void **state)
 	dns = json_find(json_member(json, "rules"), "name", "dns");
 	assert_non_null(dns);
 	assert_true(json_object_get_int64(json_member(dns, "refused")) >= 1);
+	own = json_find(json_member(json, "rules"), "name", "class voice");
+	snprintf(match, sizeof(match), "{ cgroup: %s/app }", tb->cgroup);
+	assert_string_equal(json_object_get_string(json_member(own, "match")), match);
 	json_object_put(json);
 	close(fd);
 }
