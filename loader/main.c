@@ -182,7 +182,8 @@ static int dispatch(const struct verb *verb, const struct options *options, int 
 	if (argc < verb->min_arguments ||
 	    (verb->max_arguments >= 0 && argc > verb->max_arguments) ||
 	    (verb->run == cmd_run && !options->class)) {
-		fprintf(stderr, "usage: hostqos %s %s\n", verb->name, verb->arguments);
+		fprintf(stderr, "usage: hostqos %s%s%s\n", verb->name, *verb->arguments ? " " : "",
+			verb->arguments);
 		return EXIT_USAGE;
 	}
 	log_begin(verb->name, options->json);

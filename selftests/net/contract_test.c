@@ -52,6 +52,7 @@ static const struct call {
 	{"$H", 2, NULL, "usage"},
 	{"$H aply good.yaml", 2, NULL, "did you mean 'apply'"},
 	{"$H apply", 2, NULL, "usage"},
+	{"$H keep it", 2, NULL, "usage: hostqos keep\n"},
 	{"$H explain --policy good.yaml --cgroup /a/b", 0, "class voice", NULL},
 	{"$H explain --policy good.yaml --remote 1.2.3", 1, NULL, "the flow's remote"},
 	{"$H explain --policy good.yaml --live", 2, NULL, "knows no live sockets"},
