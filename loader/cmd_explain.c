@@ -58,11 +58,11 @@ static struct json_object *reason_json(const struct explain_reason *r)
 
 /* Nobody's packets are in no class, `default` neither, unless a rule is for them. */
 static void add_verdict(struct json_object *o, const struct asked *a, const struct verdict *v,
-			bool forwarded)
+			bool nobodys)
 {
 	const struct hq_rule *rule = ask_rule(a, v->rule);
 	const struct hq_class *class = ask_class(a, rule ? rule->class : HQ_CLASS_DEFAULT);
-	bool refuse = rule && rule->refuse, none = refuse || (!rule && forwarded);
+	bool refuse = rule && rule->refuse, none = refuse || (!rule && nobodys);
 
 	json_add_string(o, "rule", rule ? rule->name : NULL);
 	json_add(o, "line", rule ? json_object_new_int64(rule->line) : NULL);
@@ -109,11 +109,26 @@ static int explain_one(struct asked *a, struct policy_flow *flow, __u64 cookie,
 	explain_flow(&e, a->source.policy, flow, a->exe);
 	err = check_agreement(a, &e, &v);
 	add_verdict(o, a, &v, flow->origin == HQ_FORWARDED);
+	json_add_bool(o, "governed", true);
 	for (i = 0; i < e.count; i++)
 		json_object_array_add(why, reason_json(&e.reasons[i]));
 	json_add(o, "why", why);
 	explain_free(&e);
 	return err;
+}
+
+/* The words of a flow, which may be one that no hook ever sees: its packets are left alone. */
+static int explain_words(struct asked *a, struct policy_flow *flow, struct json_object *o)
+{
+	const struct verdict nothing = {.rule = HQ_RULE_NONE};
+
+	if (flow->origin == HQ_FORWARDED || !(flow->known & HQ_BIT(HQ_DIM_CGROUP)) ||
+	    policy_governs(a->source.policy, flow->cgroup))
+		return explain_one(a, flow, 0, o);
+	add_verdict(o, a, &nothing, true);
+	json_add_bool(o, "governed", false);
+	json_add(o, "why", json_object_new_array());
+	return 0;
 }
 
 static const char *path_of(const struct instance *in, const struct hq_socket *s,
@@ -219,6 +234,8 @@ static void print_verdict(struct json_object *o)
 	if (carried)
 		printf("now:   %s, DSCP %s\n", json_text(o, "carries", "-"),
 		       json_text(carried, "name", "-"));
+	if (!json_is_true(o, "governed"))
+		puts("Not governed: the cgroup is not below the policy's `attach.cgroup`.");
 	if (json_is_true(o, "provisional"))
 		puts("This may change: an earlier rule reads what is not known.");
 	text_table_begin(&table, headings);
@@ -228,8 +245,11 @@ static void print_verdict(struct json_object *o)
 		text_table_cell(&table, "%s", answer_text(r));
 		text_table_cell(&table, "%s", json_text(r, "text", ""));
 	}
-	if (i)
-		putchar('\n');
+	if (!i) {
+		text_table_free(&table);
+		return;
+	}
+	putchar('\n');
 	text_table_print(&table);
 }
 
@@ -268,7 +288,7 @@ static int explain(const struct options *options, struct json_object *o)
 		json_add(o, "flows", flows);
 		err = explain_sockets(&a, options, &flow, flows);
 	} else if (!err) {
-		err = explain_one(&a, &flow, 0, o);
+		err = explain_words(&a, &flow, o);
 	}
 	ask_close(&a);
 	return err;

@@ -84,12 +84,17 @@ static bool is_below(const char *path, const char *top)
 	       (!strncmp(path, top, length) && (path[length] == '/' || path[length] == '\0'));
 }
 
+bool policy_governs(const struct policy *policy, const char *cgroup)
+{
+	return is_below(cgroup, policy->attach_cgroup);
+}
+
 static void check_class_cgroup(const struct policy *policy, size_t index, struct diag *diag)
 {
 	const struct policy_class *class = &policy->classes[index];
 	size_t i;
 
-	if (!is_below(class->cgroup, policy->attach_cgroup))
+	if (!policy_governs(policy, class->cgroup))
 		diag_error(diag, class->cgroup_at,
 			   "cgroup '%.64s' of class '%s' is not below '%.64s', which 'attach' "
 			   "governs",

@@ -41,6 +41,9 @@ struct policy_ids {
  */
 typedef int (*policy_exe_fn)(const char *path, __u32 *device, __u64 *inode);
 
+/* Whether it governs the sockets of this cgroup; "" is the root. */
+bool policy_governs(const struct policy *policy, const char *cgroup);
+
 /* The id of a user or a group by its name; false where there is none. */
 bool policy_account(const char *name, bool is_group, uint32_t *id);
 

@@ -9,8 +9,9 @@
 #include "hostqos.h"
 #include "process.h"
 
-#define GOOD "hostqos: 1\nclasses: { voice: { dscp: EF, cgroup: /a } }\n"
-#define BAD  "hostqos: 1\nclasses: { voice: { dscp: EF, rat: 1 } }\n"
+#define GOOD  "hostqos: 1\nclasses: { voice: { dscp: EF, cgroup: /a } }\n"
+#define BELOW "hostqos: 1\nattach: { cgroup: /a }\nclasses: { voice: { dscp: EF, cgroup: /a } }\n"
+#define BAD   "hostqos: 1\nclasses: { voice: { dscp: EF, rat: 1 } }\n"
 
 /* Run by the shell in SCRATCH, where good.yaml and bad.yaml are; $H is the binary. */
 static const struct call {
@@ -54,6 +55,7 @@ static const struct call {
 	{"$H apply", 2, NULL, "usage"},
 	{"$H keep it", 2, NULL, "usage: hostqos keep\n"},
 	{"$H explain --policy good.yaml --cgroup /a/b", 0, "class voice", NULL},
+	{"$H explain --policy below.yaml --cgroup /b | tail -n 1", 0, "Not governed", NULL},
 	{"$H explain --policy good.yaml --remote 1.2.3", 1, NULL, "the flow's remote"},
 	{"$H explain --policy good.yaml --live", 2, NULL, "knows no live sockets"},
 	{"$H explain --pid 1 --user 0", 2, NULL, "not chosen by their user"},
@@ -86,6 +88,7 @@ static void command_line_is_as_documented(void **state)
 
 	put_file(SCRATCH "/good.yaml", GOOD);
 	put_file(SCRATCH "/bad.yaml", BAD);
+	put_file(SCRATCH "/below.yaml", BELOW);
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		char script[512];
 		char *argv[] = {"sh", "-c", script, NULL};

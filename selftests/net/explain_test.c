@@ -189,6 +189,37 @@ static void forwarded_packets(void **state)
 	json_object_put(o);
 }
 
+/* Whatever the rules say, packets of a cgroup that the policy does not govern bear no mark. */
+static void ungoverned_cgroups(void **state)
+{
+	struct testbed *tb = *state;
+	struct place beside = near_place(tb, "/beside"), app = near_place(tb, "/app/x");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int out = udp_socket(&beside, FAR4), in = udp_socket(&app, FAR4);
+	struct json_object *o;
+
+	apply(tb, "hostqos: 1\n"
+		  "attach: { cgroup: @/app, interfaces: [near0] }\n"
+		  "classes: { voice: { dscp: EF } }\n"
+		  "rules: [{ name: all, match: { protocol: udp }, class: voice }]\n");
+	assert_int_equal(send_to(out, FAR4, 7000, 10), 0);
+	assert_int_equal(send_to(in, FAR4, 7001, 10), 0);
+	await_packets(c, FLOW(.to_port = 7001), 1);
+	judge(c, FLOW(.to_port = 7000), 0, 1);
+	judge(c, FLOW(.to_port = 7001), EF, 1);
+	o = explain(tb, 0, "--protocol udp --cgroup @/beside");
+	assert_false(json_object_get_boolean(json_member(o, "governed")));
+	assert_null(json_member(o, "rule"));
+	assert_null(json_member(o, "class"));
+	json_object_put(o);
+	o = explain(tb, 0, "--protocol udp --cgroup @/app/x");
+	assert_true(json_object_get_boolean(json_member(o, "governed")));
+	assert_string_equal(text_of(o, "rule"), "all");
+	json_object_put(o);
+	close(out);
+	close(in);
+}
+
 /* A policy in a file, with no kernel asked, says of each flow what the one in force says. */
 static void file_and_kernel_agree(void **state)
 {
@@ -371,6 +402,7 @@ int main(int argc, char **argv)
 		NET_TEST(earlier_rules_have_their_reasons),
 		NET_TEST(unknown_keys_are_undecided),
 		NET_TEST(forwarded_packets),
+		NET_TEST(ungoverned_cgroups),
 		NET_TEST(file_and_kernel_agree),
 		NET_TEST(live_sockets_are_explained),
 		NET_TEST(what_a_live_socket_carries_is_told),
