@@ -45,6 +45,10 @@ static int enter_cgroup(const struct instance *in, const char *path)
 {
 	int cgroup = cgroup_open(in, path), procs, err = 0;
 
+	if (cgroup == -ENOENT) {
+		log_error(0, "the cgroup %s is gone: apply the policy again to make it", path);
+		return cgroup;
+	}
 	if (cgroup < 0)
 		return log_error(cgroup, "cannot open the cgroup %s", path);
 	procs = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);

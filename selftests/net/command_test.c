@@ -38,6 +38,7 @@ static void run_exits_as_the_command_does(void **state)
 	struct testbed *tb = *state;
 	struct json_object *o;
 	struct process *p;
+	char path[128];
 
 	apply(tb, policy);
 	assert_int_equal(hostqos(tb, "run --class voice -- true"), 0);
@@ -49,6 +50,13 @@ static void run_exits_as_the_command_does(void **state)
 	p = hostqos_start(tb, "run --class nothing -- true");
 	assert_int_equal(process_wait(p), 1);
 	assert_non_null(strstr(process_errors(p), "nothing"));
+	snprintf(path, sizeof(path), "%s/app", tb->cgroup);
+	cgroup_remove(path);
+	p = hostqos_start(tb, "run --class voice -- true");
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_errors(p), "apply the policy again"));
+	apply(tb, policy);
+	assert_int_equal(hostqos(tb, "run --class voice -- true"), 0);
 }
 
 static void status_is_read_back_from_the_kernel(void **state)
