@@ -367,6 +367,17 @@ static int reattach(struct apply *a)
 	return err ? err : egress_commit(&a->in, &a->chosen);
 }
 
+/* The kernel may go back from a trial by itself: what the former policy needs stays attached. */
+static int want_former(struct apply *a, const struct hq_trial *trial)
+{
+	struct in_force former = {};
+	int err = in_force_read_of(&a->in, trial->back, &former);
+
+	a->want.features |= former.header.features;
+	in_force_free(&former);
+	return err;
+}
+
 int apply_again(struct apply *a, policy_exe_fn exe)
 {
 	bool changed = false;
@@ -374,8 +385,10 @@ int apply_again(struct apply *a, policy_exe_fn exe)
 	int err = find_place(a);
 
 	/* Other tables would take the slot of those that a trial goes back to. */
-	if (!trial_read(&a->in, &trial))
+	if (!err && !trial_read(&a->in, &trial)) {
 		exe = NULL;
+		err = want_former(a, &trial);
+	}
 	if (!err && exe) {
 		err = compile(a, exe);
 		/* A cgroup that was made anew has sockets to be adopted. */

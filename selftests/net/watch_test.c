@@ -348,6 +348,22 @@ static void governed_cgroup_that_is_made_anew_is_governed_again(void **state)
 	close(fd);
 }
 
+/* Should `try` be killed, the kernel goes back to the former policy and attaches nothing. */
+static void hooks_of_the_former_policy_stay_during_a_trial(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *watch;
+	char hook[128];
+
+	apply(tb, VOICE "rules: [{ match: { cgroup: @/app, remote_port: 25 }, refuse: true }]\n");
+	watch = start_watch(tb);
+	assert_int_equal(hostqos(tb, "try %s --for 600s", policy_file(tb, VIDEO)), 0);
+	/* What is said of a policy is said when all is as it is to be. */
+	AWAIT(has_said(watch, "in force", 2));
+	snprintf(hook, sizeof(hook), "/sys/fs/bpf/hostqos/%s/links/sendmsg4", tb->instance);
+	assert_int_equal(access(hook, F_OK), 0);
+}
+
 static void one_watch_is_enough(void **state)
 {
 	struct testbed *tb = *state;
@@ -379,6 +395,7 @@ int main(int argc, char **argv)
 		NET_TEST(replaced_policy_is_not_put_back),
 		NET_TEST(nothing_in_force_is_waited_for),
 		NET_TEST(governed_cgroup_that_is_made_anew_is_governed_again),
+		NET_TEST(hooks_of_the_former_policy_stay_during_a_trial),
 		NET_TEST(one_watch_is_enough),
 	};
 
