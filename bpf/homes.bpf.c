@@ -9,6 +9,46 @@
 
 #include "homes.h"
 
+#define THREADS_MAX 65536
+
+/* A thread of a process, as the list of them goes on. */
+struct thread_walk {
+	struct list_head *next, *end;
+	__u64 home;
+	int found;
+};
+
+static long is_at_home(__u32 index, void *context)
+{
+	struct thread_walk *w = context;
+	struct list_head *next = w->next;
+	struct task_struct *thread;
+
+	(void)index;
+	if (!next || next == w->end)
+		return 1;
+	thread = (void *)next - bpf_core_field_offset(struct task_struct, thread_node);
+	w->found = BPF_CORE_READ(thread, cgroups, dfl_cgrp, kn, id) == w->home;
+	w->next = BPF_CORE_READ(next, next);
+	return w->found;
+}
+
+/*
+ * Is some thread of the process where the socket is at home? They share their
+ * files, of which the iterator shows those of the first alone, but threaded
+ * cgroups (cgroup-v2.rst, "Threads") part them.
+ */
+static __always_inline int has_thread_at(struct task_struct *task, __u64 home)
+{
+	struct signal_struct *signal = BPF_CORE_READ(task, signal);
+	struct thread_walk w = {.home = home};
+
+	w.end = (void *)signal + bpf_core_field_offset(struct signal_struct, thread_head);
+	w.next = BPF_CORE_READ(signal, thread_head.next);
+	bpf_loop(THREADS_MAX, is_at_home, &w, 0);
+	return w.found;
+}
+
 SEC("iter/task_file")
 int socket_holders(struct bpf_iter__task_file *ctx)
 {
@@ -29,6 +69,8 @@ int socket_holders(struct bpf_iter__task_file *ctx)
 	if (!holds_for_others(task)) {
 		cgroup = cgroup_of(task);
 		holding.holder = BPF_CORE_READ(cgroup, kn, id);
+		if (holding.holder != holding.home && has_thread_at(task, holding.home))
+			holding.holder = holding.home;
 		holding.outside = holding.holder != holding.home && !is_governed(cgroup);
 	}
 	bpf_seq_write(ctx->meta->seq, &holding, sizeof(holding));

@@ -200,6 +200,14 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
+struct signal_struct {
+	struct list_head thread_head;
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
@@ -210,6 +218,8 @@ struct task_struct {
 	__u64 start_time;
 	struct mm_struct *mm;
 	const struct cred *cred;
+	struct signal_struct *signal;
+	struct list_head thread_node;
 };
 
 struct seq_file;

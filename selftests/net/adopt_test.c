@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/ip.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -68,7 +69,7 @@ static void be_puppet(int orders)
 	_exit(0);
 }
 
-static struct puppet start_puppet(const struct place *place)
+static struct puppet start_puppet(const struct place *place, void (*be)(int orders))
 {
 	struct puppet p;
 	int ends[2];
@@ -78,7 +79,7 @@ static struct puppet start_puppet(const struct place *place)
 	p.pid = place_fork(place, 0);
 	if (p.pid == 0) {
 		close(ends[1]);
-		be_puppet(ends[0]);
+		be(ends[0]);
 	}
 	close(ends[0]);
 	p.orders = ends[1];
@@ -125,7 +126,7 @@ static struct scene begin(struct testbed *tb)
 	struct scene s = {.tb = tb, .c = capture_start(tb, tb->far, FAR_IF)};
 
 	s.listener = tcp_listener(&far, FAR4, TCP_PORT);
-	s.puppet = start_puppet(&near);
+	s.puppet = start_puppet(&near, be_puppet);
 	s.server = accept_from(s.listener);
 	AWAIT(netns_listens(tb->near, IPPROTO_TCP, LISTEN_PORT));
 	return s;
@@ -313,6 +314,61 @@ static void home_that_is_gone_is_not_read(void **state)
 }
 
 static bool has_said(struct process *watch, const char *what)
+/* Its thread moves to the cgroup, and sends by a socket that it makes there when it is told to. */
+static const char *thread_cgroup;
+
+static void *be_thread(void *orders)
+{
+	int fd, procs = open(thread_cgroup, O_WRONLY | O_CLOEXEC);
+	char order;
+
+	if (procs < 0 || write(procs, "0", 1) != 1)
+		_exit(1);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	connect_to(fd, FAR4, UDP_PORT);
+	while (read(*(int *)orders, &order, 1) == 1)
+		send_bytes(fd, 1);
+	return NULL;
+}
+
+static void be_threaded(int orders)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, be_thread, &orders);
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
+/* In a cgroup of threads a process is in several, and its socket at home with any of them. */
+static void threads_of_a_process_have_their_own_sockets(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/b/thread");
+	char type[PATH_MAX], threads[PATH_MAX];
+	struct puppet p;
+
+	snprintf(type, sizeof(type), "%s%s/cgroup.type", cgroup_mount(), near.cgroup);
+	snprintf(threads, sizeof(threads), "%s%s/cgroup.threads", cgroup_mount(), near.cgroup);
+	write_file(type, "threaded");
+	apply(tb, "classes: { b: { dscp: AF21 }, thread: { dscp: EF } }\n"
+		  "rules:\n"
+		  "  - { match: { cgroup: @/b/thread }, class: thread }\n"
+		  "  - { match: { cgroup: @/b }, class: b }\n");
+	thread_cgroup = threads;
+	near = near_place(tb, "/b");
+	p = start_puppet(&near, be_threaded);
+	order(&p, 's');
+	await_packets(c, FLOW(.to_port = UDP_PORT), 1);
+	assert_int_equal(count_stale(tb, "/b"), 0);
+	expect_adoption(tb, 0, 0);
+	order(&p, 's');
+	await_packets(c, FLOW(.to_port = UDP_PORT), 2);
+	judge(c, FLOW(.to_port = UDP_PORT), EF, 2);
+	end_puppet(&p);
+}
+
 {
 	char *text = process_output(watch);
 	bool said = strstr(text, what);
@@ -503,3 +559,4 @@ int main(int argc, char **argv)
 		return serve();
 	return RUN_NET_TESTS(argc, argv, tests);
 }
+		NET_TEST(threads_of_a_process_have_their_own_sockets),
