@@ -71,17 +71,22 @@ static __always_inline int is_manager(struct task_struct *task)
  * A service that a manager is about to start: its child in the service's cgroup
  * already, but with all that the manager holds, before execve(2); or systemd's
  * executor, by its name at first and then by that of the service in brackets.
+ * A daemon whose parent has ended is the manager's child too, of another program.
  */
 static __always_inline int is_being_started(struct task_struct *task)
 {
 	static const char executor[] = "systemd-executo";
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
 	char name[16] = {};
 
-	if (!is_manager(BPF_CORE_READ(task, real_parent)))
+	if (!is_manager(parent))
 		return 0;
 	BPF_CORE_READ_STR_INTO(&name, task, comm);
-	return (BPF_CORE_READ(task, flags) & PF_FORKNOEXEC) || name[0] == '(' ||
-	       !bpf_strncmp(name, sizeof(name), executor);
+	if (name[0] == '(' || !bpf_strncmp(name, sizeof(name), executor))
+		return 1;
+	return (BPF_CORE_READ(task, flags) & PF_FORKNOEXEC) &&
+	       BPF_CORE_READ(task, mm, exe_file, f_inode) ==
+		       BPF_CORE_READ(parent, mm, exe_file, f_inode);
 }
 
 /* Does the process hold sockets for others only, for services that it starts? */

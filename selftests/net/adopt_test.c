@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -313,7 +314,6 @@ static void home_that_is_gone_is_not_read(void **state)
 	finish(&s);
 }
 
-static bool has_said(struct process *watch, const char *what)
 /* Its thread moves to the cgroup, and sends by a socket that it makes there when it is told to. */
 static const char *thread_cgroup;
 
@@ -369,6 +369,7 @@ static void threads_of_a_process_have_their_own_sockets(void **state)
 	end_puppet(&p);
 }
 
+static bool has_said(struct process *watch, const char *what)
 {
 	char *text = process_output(watch);
 	bool said = strstr(text, what);
@@ -395,12 +396,15 @@ static void watch_adopts_by_itself(void **state)
 }
 
 /* A service: answers each connection on descriptor 3 with one byte. */
-#define SERVE "serve"
+#define SERVE  "serve"
+#define DAEMON "daemon" /* in the background, as daemon(3) */
 
-static int serve(void)
+static int serve(bool in_background)
 {
 	int fd;
 
+	if (in_background && fork())
+		return 0;
 	while ((fd = accept(3, NULL, NULL)) >= 0) {
 		send(fd, "x", 1, MSG_NOSIGNAL);
 		close(fd);
@@ -414,11 +418,14 @@ static int serve(void)
  * What systemd does: opens sockets of services, starts one of them on its own
  * socket, in its own cgroup, and holds all of them all along.
  */
+static const char *service_verb = SERVE;
+
 static void be_manager(int orders)
 {
 	int mine, its;
 	char order;
 
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (mine = 0; mine < 2; mine++) {
 		its = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		bind_to(its, NEAR4, LISTEN_PORT + mine);
@@ -429,11 +436,12 @@ static void be_manager(int orders)
 		if (read(orders, &order, 1) != 1)
 			_exit(1);
 		dup2(its, 3);
-		execl(SERVICE, SERVICE, SERVE, NULL);
+		execl(SERVICE, SERVICE, service_verb, NULL);
 		_exit(1);
 	}
-	pause();
-	_exit(0);
+	for (;;)
+		if (wait(NULL) < 0)
+			pause();
 }
 
 static struct puppet start_manager(struct testbed *tb)
@@ -505,6 +513,32 @@ static void socket_of_a_service_goes_to_the_service(void **state)
 	end_puppet(&manager);
 }
 
+/* It did not begin with execve(2), and its parent is the manager now: it is no service to come. */
+static void service_in_the_background_holds_its_sockets(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct puppet manager;
+	pid_t service, daemon;
+
+	service_verb = DAEMON;
+	manager = start_manager(tb);
+	service_verb = SERVE;
+	apply(tb, SERVICES);
+	order(&manager, 'f');
+	AWAIT((service = child_of(manager.pid)));
+	move_to(tb, service, "/web");
+	order(&manager, 'x');
+	AWAIT((daemon = child_of(manager.pid)) && daemon != service);
+	expect_service(tb, c, EF);
+	expect_adoption(tb, 1, 0);
+	expect_service(tb, c, AF21);
+	expect_other_service(tb, c, EF);
+	kill(daemon, SIGKILL);
+	kill(manager.pid, SIGKILL);
+	end_puppet(&manager);
+}
+
 static void watch_sees_a_service_begin(void **state)
 {
 	struct testbed *tb = *state;
@@ -549,14 +583,15 @@ int main(int argc, char **argv)
 		NET_TEST(holders_that_differ_leave_it_where_it_is),
 		NET_TEST(socket_does_not_leave_the_governed_cgroup),
 		NET_TEST(home_that_is_gone_is_not_read),
+		NET_TEST(threads_of_a_process_have_their_own_sockets),
 		NET_TEST(watch_adopts_by_itself),
 		NET_TEST(socket_of_a_service_goes_to_the_service),
+		NET_TEST(service_in_the_background_holds_its_sockets),
 		NET_TEST(watch_sees_a_service_begin),
 		NET_TEST(another_pid_namespace_is_reported),
 	};
 
-	if (argc == 2 && !strcmp(argv[1], SERVE))
-		return serve();
+	if (argc == 2 && (!strcmp(argv[1], SERVE) || !strcmp(argv[1], DAEMON)))
+		return serve(!strcmp(argv[1], DAEMON));
 	return RUN_NET_TESTS(argc, argv, tests);
 }
-		NET_TEST(threads_of_a_process_have_their_own_sockets),
