@@ -47,6 +47,7 @@ INNER_ARRAY(rules, struct hq_rule, 1, BPF_F_INNER_MAP);
 INNER_ARRAY(vectors, struct hq_vector, 1, BPF_F_INNER_MAP);
 INNER_ARRAY(paths, __u32, 1, BPF_F_INNER_MAP);
 INNER_ARRAY(text, struct hq_text, 1, BPF_F_INNER_MAP);
+INNER_ARRAY(names, struct hq_named, 1, BPF_F_INNER_MAP);
 
 struct inner_exact {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -74,7 +75,7 @@ static __attribute__((used)) __u64 inner_value_types(void)
 {
 	return bpf_core_type_id_local(struct hq_header) + bpf_core_type_id_local(struct hq_rule) +
 	       bpf_core_type_id_local(struct hq_class) + bpf_core_type_id_local(struct hq_vector) +
-	       bpf_core_type_id_local(struct hq_text) +
+	       bpf_core_type_id_local(struct hq_text) + bpf_core_type_id_local(struct hq_named) +
 	       bpf_core_type_id_local(struct hq_exact_key) +
 	       bpf_core_type_id_local(struct hq_prefix_key);
 }

@@ -90,7 +90,7 @@ static int read_installation(struct apply *a, bool damaged)
 			  a->in.name);
 		return -EPROTO;
 	}
-	source_parse(&a->old_source, a->old.header.file, a->old.text, a->old.header.text_length);
+	source_parse_again(&a->old_source, &a->old);
 	return 0;
 }
 
@@ -354,7 +354,7 @@ int apply_reopen(struct apply *a)
 			  a->in.name);
 		return -EPROTO;
 	}
-	return source_parse(&a->source, a->old.header.file, a->old.text, a->old.header.text_length);
+	return source_parse_again(&a->source, &a->old);
 }
 
 /* Attach what is missing, let go what is not chosen any more: no other policy, no flip. */

@@ -46,7 +46,7 @@ int ask_open(struct asked *a, const char *instance)
 		err = check_version(a);
 	if (err)
 		return err;
-	err = source_parse(&a->source, a->f.header.file, a->f.text, a->f.header.text_length);
+	err = source_parse_again(&a->source, &a->f);
 	if (err)
 		return log_error(err, "cannot read the text of the policy in force");
 	program = link_program(&a->in, "exe_files");

@@ -20,8 +20,7 @@ static int read_in_force(struct source *s, struct in_force *f, const char *name)
 	err = instance_open(&in);
 	if (!err)
 		err = in_force_read(&in, f);
-	if (!err && f->generation &&
-	    source_parse(s, f->header.file, f->text, f->header.text_length))
+	if (!err && f->generation && source_parse_again(s, f))
 		log_warning("the policy in force cannot be read any more: all counts as new");
 	instance_close(&in);
 	return err == -ENOENT ? 0 : err;

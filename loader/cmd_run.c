@@ -69,7 +69,7 @@ static int enter_class(const struct options *options)
 	int err = in_force_open(&f, &in, options->instance);
 
 	if (!err) {
-		err = source_parse(&source, f.header.file, f.text, f.header.text_length);
+		err = source_parse_again(&source, &f);
 		cgroup = err ? NULL : class_cgroup(source.policy, options->class);
 		err = cgroup ? enter_cgroup(&in, cgroup) : -ENOENT;
 	}

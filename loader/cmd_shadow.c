@@ -52,8 +52,7 @@ static int live_open(struct live *live, const char *name)
 		return err;
 	/* Filters of a clsact qdisc can be reached there only. */
 	netns_enter(live->install.netns);
-	return source_parse(&live->source, live->f.header.file, live->f.text,
-			    live->f.header.text_length);
+	return source_parse_again(&live->source, &live->f);
 }
 
 static void live_close(struct live *live)
@@ -291,8 +290,7 @@ static int promote(const struct options *options)
 		a.in = live.in;
 		instance_close_maps(&a.in);
 		live.in = (struct instance){};
-		err = source_parse(&a.source, shadow.header.file, shadow.text,
-				   shadow.header.text_length);
+		err = source_parse_again(&a.source, &shadow);
 	}
 	if (!err)
 		err = apply_policy(&a);

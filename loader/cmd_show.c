@@ -146,7 +146,7 @@ static int show_classes(const struct instance *in, const struct in_force *f, boo
 	char *mirror;
 	__u32 i;
 
-	source_parse(&source, f->header.file, f->text, f->header.text_length);
+	source_parse_again(&source, f);
 	text_table_begin(&table, headings);
 	for (i = 0; i < HQ_MAX_CLASSES; i++) {
 		if (!f->classes[i].defined)
@@ -225,7 +225,7 @@ static int show_rules(const struct instance *in, const struct in_force *f, bool 
 	struct source source;
 	__u32 i;
 
-	source_parse(&source, f->header.file, f->text, f->header.text_length);
+	source_parse_again(&source, f);
 	text_table_begin(&table, headings);
 	for (i = 0; i < f->header.rules; i++) {
 		const struct hq_rule *rule = &f->rules[i];

@@ -112,8 +112,7 @@ static int apply_former(struct instance *in, const struct hq_trial *t)
 	a.in = *in;
 	instance_close_maps(&a.in);
 	if (!err)
-		err = source_parse(&a.source, former.header.file, former.text,
-				   former.header.text_length);
+		err = source_parse_again(&a.source, &former);
 	if (!err)
 		err = apply_policy(&a);
 	*in = a.in;

@@ -38,6 +38,7 @@ struct watch {
 	int err;	  /* of the last look */
 	__u32 generation; /* what was told last; 0: that there is none */
 	char *interfaces;
+	char *gone;
 };
 
 /* Between two looks, and while a lock is waited for, nothing is half done. */
@@ -143,6 +144,28 @@ static void tell_interfaces(struct watch *w, const struct apply *a)
 	json_object_put(names);
 }
 
+/* Users, groups and executables that the policy names. */
+static void tell_gone(struct watch *w, const struct apply *a)
+{
+	const struct hq_image *image = a->source.image;
+	size_t i, size;
+	char *text;
+	FILE *out;
+
+	if (!image) /* they were not looked up */
+		return;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return;
+	for (i = 0; i < image->gone_count; i++)
+		fprintf(out, "%s%s", i ? ", " : "", image->gone[i]);
+	fclose(out);
+	if (size && (!w->gone || strcmp(w->gone, text)))
+		log_warning("the policy keeps the number of what is not there any more: %s", text);
+	free(w->gone);
+	w->gone = text;
+}
+
 static void tell_sockets(struct watch *w, const struct rehoming *r)
 {
 	size_t i, n = json_object_array_length(r->rehomed);
@@ -209,6 +232,7 @@ static int look(struct watch *w, struct apply *a, struct paths *paths)
 	if (!err) {
 		tell_policy(w, a);
 		tell_interfaces(w, a);
+		tell_gone(w, a);
 	} else {
 		tell_failure(w, a, err);
 	}
@@ -358,6 +382,7 @@ int cmd_watch(const struct options *options, int argc, char **argv)
 	nl_socket_free(w.links);
 	paths_close(&w.paths);
 	free(w.interfaces);
+	free(w.gone);
 	if (w.claim >= 0)
 		close(w.claim);
 	return err ? EXIT_FAILED : EXIT_DONE;

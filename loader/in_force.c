@@ -51,6 +51,23 @@ static int read_text(int fd, struct in_force *f)
 	return 0;
 }
 
+/* A table of none has one cell, of zeros: nobody's name. Earlier versions had no such table. */
+static int read_names(int fd, struct in_force *f)
+{
+	struct bpf_map_info info = {};
+	__u32 length = sizeof(info);
+
+	if (fd < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length))
+		return -errno;
+	f->names = calloc(info.max_entries, sizeof(*f->names));
+	if (!f->names)
+		return -ENOMEM;
+	f->name_count = info.max_entries;
+	return read_array(fd, f->names, sizeof(*f->names), f->name_count);
+}
+
 static int read_tables(const struct tables *t, struct in_force *f)
 {
 	__u32 zero = 0;
@@ -66,12 +83,15 @@ static int read_tables(const struct tables *t, struct in_force *f)
 	if (!err)
 		err = read_array(t->fd[TABLE_CLASSES], f->classes, sizeof(*f->classes),
 				 HQ_MAX_CLASSES);
+	if (!err)
+		err = read_names(t->fd[TABLE_NAMES], f);
 	return err ? err : read_text(t->fd[TABLE_TEXT], f);
 }
 
 static int open_tables(const struct instance *in, __u32 generation, struct tables *t)
 {
-	static const enum table needed[] = {TABLE_HEADER, TABLE_RULES, TABLE_CLASSES, TABLE_TEXT};
+	static const enum table needed[] = {TABLE_HEADER, TABLE_RULES, TABLE_CLASSES, TABLE_NAMES,
+					    TABLE_TEXT};
 	size_t i;
 	int err = 0;
 
@@ -80,7 +100,7 @@ static int open_tables(const struct instance *in, __u32 generation, struct table
 		enum table n = needed[i];
 
 		t->fd[n] = table_in_slot(in, n, hq_slot(generation));
-		if (t->fd[n] < 0)
+		if (t->fd[n] < 0 && n != TABLE_NAMES)
 			err = t->fd[n];
 	}
 	return err;
@@ -150,6 +170,7 @@ void in_force_free(struct in_force *f)
 	free(f->rules);
 	free(f->classes);
 	free(f->text);
+	free(f->names);
 	memset(f, 0, sizeof(*f));
 }
 

@@ -41,9 +41,9 @@ static int read_all(FILE *in, char **text, size_t *length)
 	return 0;
 }
 
-static int parse(struct source *s)
+static int parse(struct source *s, const struct hq_named *names, size_t count)
 {
-	s->policy = policy_parse(s->file, s->text, s->length, &s->diag);
+	s->policy = policy_parse_again(s->file, s->text, s->length, names, count, &s->diag);
 	return s->policy ? 0 : -EINVAL;
 }
 
@@ -60,10 +60,11 @@ int source_read(struct source *s, const char *file)
 	err = read_all(in, &s->text, &s->length);
 	if (!is_stdin)
 		fclose(in);
-	return err ? log_error(err, "cannot read %s", s->file) : parse(s);
+	return err ? log_error(err, "cannot read %s", s->file) : parse(s, NULL, 0);
 }
 
-int source_parse(struct source *s, const char *file, const char *text, size_t length)
+static int parse_copy(struct source *s, const char *file, const char *text, size_t length,
+		      const struct hq_named *names, size_t count)
 {
 	memset(s, 0, sizeof(*s));
 	s->file = file;
@@ -73,7 +74,18 @@ int source_parse(struct source *s, const char *file, const char *text, size_t le
 	memcpy(s->text, text, length);
 	s->text[length] = '\0';
 	s->length = length;
-	return parse(s);
+	return parse(s, names, count);
+}
+
+int source_parse(struct source *s, const char *file, const char *text, size_t length)
+{
+	return parse_copy(s, file, text, length, NULL, 0);
+}
+
+int source_parse_again(struct source *s, const struct in_force *f)
+{
+	return parse_copy(s, f->header.file, f->text, f->header.text_length, f->names,
+			  f->name_count);
 }
 
 /* Class ids and rule counters of the policy in force go on with their names. */

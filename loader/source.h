@@ -26,6 +26,9 @@ int source_read(struct source *s, const char *file);
 /* Parse text that is at hand; a NUL-terminated copy is kept. */
 int source_parse(struct source *s, const char *file, const char *text, size_t length);
 
+/* The text that is in force, whose names stand for what they stood for where they are gone. */
+int source_parse_again(struct source *s, const struct in_force *f);
+
 /* Compile with the ids of the policy in force (NULL: none). 0, or -EINVAL with `diag`. */
 int source_compile(struct source *s, const struct in_force *ids, policy_exe_fn exe);
 void source_free(struct source *s);

@@ -42,6 +42,7 @@ static const struct shape {
 	ARRAY(TABLE_VECTORS, "vectors", "hq_vector", struct hq_vector, BPF_F_INNER_MAP),
 	ARRAY(TABLE_PATHS, "paths", "__u32", __u32, BPF_F_INNER_MAP),
 	ARRAY(TABLE_TEXT, "text", "hq_text", struct hq_text, BPF_F_INNER_MAP),
+	ARRAY(TABLE_NAMES, "names", "hq_named", struct hq_named, BPF_F_INNER_MAP),
 #undef ARRAY
 	[TABLE_EXACT] = {"exact", "policy_exact", BPF_MAP_TYPE_HASH, 0, sizeof(struct hq_exact_key),
 			 sizeof(__u32), "hq_exact_key", "__u32"},
@@ -192,6 +193,8 @@ static size_t table_elements(enum table table, const struct hq_image *image, siz
 		return image->path_cells;
 	case TABLE_TEXT:
 		return (text_length + HQ_TEXT_CHUNK - 1) / HQ_TEXT_CHUNK;
+	case TABLE_NAMES:
+		return image->name_count;
 	case NTABLES:
 		break;
 	}
@@ -216,6 +219,8 @@ static const void *table_cells(enum table table, const struct hq_image *image)
 		return image->enums;
 	case TABLE_PATHS:
 		return image->paths;
+	case TABLE_NAMES:
+		return image->names;
 	default:
 		return NULL;
 	}

@@ -22,6 +22,7 @@ enum table {
 	TABLE_ENUMS,
 	TABLE_PATHS,
 	TABLE_TEXT,
+	TABLE_NAMES,
 	NTABLES
 };
 
@@ -67,6 +68,8 @@ struct in_force {
 	struct hq_rule *rules;	  /* header.rules */
 	struct hq_class *classes; /* HQ_MAX_CLASSES */
 	char *text;		  /* header.text_length bytes, then a NUL */
+	struct hq_named *names;
+	__u32 name_count;
 };
 
 /* 0 or -errno, reported. With no policy in force: generation 0 and no arrays. */

@@ -453,5 +453,9 @@ void image_free(struct hq_image *image)
 	free(image->ports);
 	free(image->enums);
 	free(image->paths);
+	free(image->names);
+	for (i = 0; i < image->gone_count; i++)
+		free(image->gone[i]);
+	free(image->gone);
 	free(image);
 }

@@ -28,6 +28,7 @@ struct entry {
 struct exe_file {
 	const char *path;
 	int err;
+	bool gone; /* what follows is what it was before */
 	__u32 device;
 	__u64 inode;
 };
@@ -84,6 +85,9 @@ void compile_exact(struct compiler *c, enum hq_dim dim, const struct items *item
 void compile_cells(struct compiler *c, enum hq_dim dim, const struct items *items);
 void compile_prefixes(struct compiler *c, enum hq_dim dim, const struct items *items);
 int compile_paths(struct compiler *c, const struct items *items);
+
+/* What the names of a dimension stand for: image->names, image->gone. */
+void compile_names(struct compiler *c, enum hq_dim dim, const struct items *items);
 
 /* The exact key of an executable's path. Returns 0, or -errno where it has none. */
 int compile_file(const struct compiler *c, const char *path, struct hq_exact_key *key);

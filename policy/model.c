@@ -55,6 +55,16 @@ static struct policy *policy_new(const char *file, const char *text, size_t leng
 	return policy;
 }
 
+static void keep_names(struct policy *policy, const struct hq_named *names, size_t count)
+{
+	struct hq_named *copy = arena_alloc(&policy->arena, count * sizeof(*copy));
+
+	if (count)
+		memcpy(copy, names, count * sizeof(*copy));
+	policy->names = copy;
+	policy->name_count = count;
+}
+
 static void read_text(struct policy *policy, struct diag *diag)
 {
 	struct arena nodes = {0};
@@ -81,6 +91,12 @@ static void read_text(struct policy *policy, struct diag *diag)
 
 struct policy *policy_parse(const char *file, const char *text, size_t length, struct diag *diag)
 {
+	return policy_parse_again(file, text, length, NULL, 0, diag);
+}
+
+struct policy *policy_parse_again(const char *file, const char *text, size_t length,
+				  const struct hq_named *names, size_t count, struct diag *diag)
+{
 	static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark in UTF-8 says nothing */
 	struct policy *policy;
 
@@ -92,6 +108,7 @@ struct policy *policy_parse(const char *file, const char *text, size_t length, s
 	diag->text = text;
 	diag->length = length;
 	policy = policy_new(file, text, length);
+	keep_names(policy, names, count);
 	read_text(policy, diag);
 	if (!diag_errors(diag))
 		return policy;

@@ -43,6 +43,7 @@ const char *policy_key_name(enum policy_key key);
 struct policy_value {
 	struct diag_at at;
 	const char *text; /* cgroup pattern, unit, exe; user or group as written */
+	bool gone;	  /* user or group: there is none any more, `number` is what it had */
 	union {
 		uint32_t number; /* uid, gid, 4 or 6, IPPROTO_*, SOCK_*, direction, DSCP, 0 or 1 */
 		struct {
@@ -133,6 +134,8 @@ struct policy {
 	const char *file;
 	const char *text;
 	size_t length;
+	const struct hq_named *names; /* what names stood for before, for those that are gone */
+	size_t name_count;
 	const char *attach_cgroup; /* "/" where not written */
 	struct diag_at attach_cgroup_at;
 	struct policy_interface *interfaces;
@@ -148,6 +151,10 @@ int policy_find_class(const struct policy *policy, const char *name);
 
 /* Bit d: an application of the class may choose DSCP d. */
 uint64_t policy_honored(const struct policy_class *class);
+
+/* What a name stood for before, or NULL. */
+const struct hq_named *policy_former(const struct policy *policy, enum hq_dim dim,
+				     const char *name);
 
 /* Does some class mirror across a proxy? */
 bool policy_mirrors_upstream(const struct policy *policy);

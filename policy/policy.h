@@ -23,6 +23,14 @@
  * looked up here (getpwnam(3)), executables are not.
  */
 struct policy *policy_parse(const char *file, const char *text, size_t length, struct diag *diag);
+
+/*
+ * The same for text that is in force, with the names of its image: an account
+ * or an executable that has gone since stands for what it stood for then, and
+ * policy_compile() tells so in image->gone.
+ */
+struct policy *policy_parse_again(const char *file, const char *text, size_t length,
+				  const struct hq_named *names, size_t count, struct diag *diag);
 void policy_free(struct policy *policy);
 
 /* Ids that keep their meaning from one policy to the next. */

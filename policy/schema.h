@@ -17,6 +17,7 @@ struct schema_name {
 	const char *name;
 	bool is_group;
 	bool known;
+	bool gone; /* known from before */
 	uint32_t id;
 };
 

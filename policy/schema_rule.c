@@ -81,6 +81,8 @@ bool policy_account(const char *name, bool is_group, uint32_t *id)
 /* Policies name the same few users over and over. */
 static const struct schema_name *find_name(struct schema *s, const char *name, bool is_group)
 {
+	enum hq_dim dim = is_group ? HQ_DIM_GROUP : HQ_DIM_USER;
+	const struct hq_named *former;
 	struct schema_name *slot;
 
 	slot = &s->names[(policy_name_hash(name) + is_group) % SCHEMA_NAMES_CACHED];
@@ -89,6 +91,10 @@ static const struct schema_name *find_name(struct schema *s, const char *name, b
 	slot->name = name;
 	slot->is_group = is_group;
 	slot->known = policy_account(name, is_group, &slot->id);
+	former = slot->known ? NULL : policy_former(s->policy, dim, name);
+	slot->gone = former;
+	if (former)
+		slot->id = former->number;
 	return slot;
 }
 
@@ -111,9 +117,10 @@ static int read_account(struct schema *s, const struct tree_node *node, bool is_
 	if (diag_is_full(s->diag))
 		return scalar_fail(error, "%s '%.64s' was not looked up", what, node->text);
 	found = find_name(s, node->text, is_group);
-	if (!found->known)
+	if (!found->known && !found->gone)
 		return scalar_fail(error, "unknown %s '%.64s'", what, node->text);
 	value->number = found->id;
+	value->gone = found->gone;
 	return 0;
 }
 

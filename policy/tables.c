@@ -98,6 +98,18 @@ int compile_file(const struct compiler *c, const char *path, struct hq_exact_key
 	return 0;
 }
 
+static void recall_file(const struct compiler *c, struct exe_file *file)
+{
+	const struct hq_named *former = policy_former(c->policy, HQ_DIM_EXE_FILE, file->path);
+
+	if (!former)
+		return;
+	*file = (struct exe_file){.path = file->path,
+				  .gone = true,
+				  .device = former->device,
+				  .inode = former->number};
+}
+
 /* Look up each path once. */
 static void find_files(struct compiler *c, const struct items *items)
 {
@@ -113,6 +125,8 @@ static void find_files(struct compiler *c, const struct items *items)
 			continue;
 		file->path = value->text;
 		file->err = c->exe(file->path, &file->device, &file->inode);
+		if (file->err)
+			recall_file(c, file);
 		c->file_count++;
 		if (file->err)
 			diag_warning(c->diag, value->at,
@@ -168,6 +182,7 @@ void compile_exact(struct compiler *c, enum hq_dim dim, const struct items *item
 	size_t i;
 
 	qsort(keys, count, sizeof(*keys), compare_keys);
+	compile_names(c, dim, items);
 	image->exact = mem_resize(image->exact, image->exact_count + count, sizeof(*image->exact));
 	hits_init(c, &hits);
 	for (i = 0; i < count; i++) {

@@ -167,6 +167,17 @@ struct hq_text {
 	char bytes[HQ_TEXT_CHUNK];
 };
 
+/*
+ * `names`: what a user, a group or an executable in the policy's text stood for
+ * when it came into force. One that is gone since keeps that. For the loader alone.
+ */
+struct hq_named {
+	__u64 name;   /* hash of the text */
+	__u64 number; /* uid, gid or inode */
+	__u32 device; /* of an executable */
+	__u32 dim;    /* HQ_DIM_USER, HQ_DIM_GROUP or HQ_DIM_EXE_FILE */
+};
+
 /* What a rule does. Written rules come first, then the classes' own cgroups. */
 struct hq_rule {
 	__u64 key;     /* stable over reloads: hash of the name, else the text */

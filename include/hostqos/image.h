@@ -48,6 +48,11 @@ struct hq_image {
 	__u32 *enums; /* HQ_ENUM_CELLS */
 	__u32 *paths;
 	size_t path_cells; /* states * header.path_stride */
+	struct hq_named *names;
+	size_t name_count;
+
+	char **gone; /* "user 'backup'": names that stand for what they stood for before */
+	size_t gone_count;
 
 	char *attach_cgroup;			 /* relative to the cgroup2 mount, "/" for all */
 	struct hq_interface_pattern *interfaces; /* none: the loader's default */

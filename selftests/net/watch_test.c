@@ -235,11 +235,14 @@ static void upgraded_executable_is_known_again(void **state)
 /* An /etc of the tests' own, for this mount namespace. */
 #define ETC SCRATCH "/etc"
 
+/* 0: there is none. */
 static void write_account(uid_t uid)
 {
 	FILE *file = fopen(ETC "/passwd.new", "we");
 
-	fprintf(file, "root:x:0:0::/:/bin/sh\nhostqos-late:x:%u:4242::/:/bin/sh\n", uid);
+	fprintf(file, "root:x:0:0::/:/bin/sh\n");
+	if (uid)
+		fprintf(file, "hostqos-late:x:%u:4242::/:/bin/sh\n", uid);
 	fclose(file);
 	if (rename(ETC "/passwd.new", ETC "/passwd"))
 		fail_msg("rename " ETC "/passwd: %s", strerror(errno));
@@ -258,17 +261,23 @@ static int mark_of_user(struct testbed *tb, uid_t uid)
 	return mark;
 }
 
-static void account_with_another_number_is_known_again(void **state)
+static void own_accounts(struct testbed *tb)
 {
-	struct testbed *tb = *state;
 	struct place near = near_place(tb, NULL);
-	struct process *watch;
 
 	mkdir(ETC, 0755);
 	run(tb, &near, "cp /etc/group /etc/nsswitch.conf /etc/ld.so.cache " ETC);
 	write_account(4242);
 	if (mount(ETC, "/etc", NULL, MS_BIND, NULL))
 		fail_msg("mount " ETC ": %s", strerror(errno));
+}
+
+static void account_with_another_number_is_known_again(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *watch;
+
+	own_accounts(tb);
 	apply(tb, "classes: { voice: { dscp: EF } }\n"
 		  "rules: [{ match: { user: hostqos-late }, class: voice }]\n");
 	watch = start_watch(tb);
@@ -278,6 +287,66 @@ static void account_with_another_number_is_known_again(void **state)
 	assert_int_equal(mark_of_user(tb, 4343), EF);
 	assert_int_equal(mark_of_user(tb, 4242), 0);
 	umount2("/etc", MNT_DETACH);
+}
+
+static void account_that_vanishes_keeps_its_number(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *watch;
+
+	own_accounts(tb);
+	install_program(tb, SCRATCH "/mailer");
+	apply(tb,
+	      ATTACH(", interfaces: [" NEAR_IF
+		     ", \"late*\"]") "classes: { voice: { dscp: EF, cgroup: @/voice } }\n"
+				     "rules:\n"
+				     "  - { match: { user: hostqos-late }, class: voice }\n"
+				     "  - { match: { exe: " SCRATCH "/mailer }, class: voice }\n");
+	watch = start_watch(tb);
+	write_account(0);
+	AWAIT(says(process_errors(watch), "user 'hostqos-late'", 1));
+	assert_int_equal(mark_of_user(tb, 4242), EF);
+	/* All else goes on, and is not told of it again. */
+	make_late(tb, "late0");
+	AWAIT(has_said(watch, NEAR_IF " late0\n", 1));
+	install_program(tb, SCRATCH "/mailer");
+	AWAIT(has_said(watch, "what it names has changed", 1));
+	assert_int_equal(mark_of_user(tb, 4242), EF);
+	assert_int_equal(hostqos(tb, "show classes"), 0);
+	assert_int_equal(hostqos(tb, "run --class voice -- true"), 0);
+	assert_false(says(process_errors(watch), "hostqos-late", 2));
+	/* Another watch knows it from the kernel. */
+	process_kill(watch, SIGTERM);
+	process_wait(watch);
+	watch = start_watch(tb);
+	assert_true(says(process_errors(watch), "user 'hostqos-late'", 1));
+	assert_int_equal(mark_of_user(tb, 4242), EF);
+	write_account(4343);
+	AWAIT(has_said(watch, "what it names has changed", 1));
+	assert_int_equal(mark_of_user(tb, 4343), EF);
+	assert_int_equal(mark_of_user(tb, 4242), 0);
+	umount2("/etc", MNT_DETACH);
+}
+
+/* Its processes run on from the file, which is there as long as they do. */
+static void executable_that_vanishes_keeps_its_number(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/near");
+	struct process *watch;
+
+	install_program(tb, SCRATCH "/mailer");
+	run(tb, &near, "ln " SCRATCH "/mailer " SCRATCH "/running");
+	apply(tb, "classes: { voice: { dscp: EF } }\n"
+		  "rules: [{ match: { exe: " SCRATCH "/mailer }, class: voice }]\n");
+	watch = start_watch(tb);
+	unlink(SCRATCH "/mailer");
+	AWAIT(says(process_errors(watch), "executable '" SCRATCH "/mailer'", 1));
+	assert_int_equal(mark_of(tb, &near, SCRATCH "/running"), EF);
+	install_program(tb, SCRATCH "/mailer");
+	AWAIT(has_said(watch, "what it names has changed", 1));
+	assert_int_equal(mark_of(tb, &near, SCRATCH "/mailer"), EF);
+	assert_int_equal(mark_of(tb, &near, SCRATCH "/running"), 0);
 }
 
 /* What somebody else put in force is what later events are worked on. */
@@ -392,6 +461,8 @@ int main(int argc, char **argv)
 		NET_TEST(uppers_and_lowers_change_places),
 		NET_TEST(upgraded_executable_is_known_again),
 		NET_TEST(account_with_another_number_is_known_again),
+		NET_TEST(account_that_vanishes_keeps_its_number),
+		NET_TEST(executable_that_vanishes_keeps_its_number),
 		NET_TEST(replaced_policy_is_not_put_back),
 		NET_TEST(nothing_in_force_is_waited_for),
 		NET_TEST(governed_cgroup_that_is_made_anew_is_governed_again),
