@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <netlink/netlink.h>
@@ -36,6 +37,7 @@ struct watch {
 	int claim;
 	bool over;
 	int err;	  /* of the last look */
+	time_t retry;	  /* then all is looked at again; 0: nothing calls for that */
 	__u32 generation; /* what was told last; 0: that there is none */
 	char *interfaces;
 	char *gone;
@@ -308,19 +310,49 @@ static int look_at_all(struct watch *w)
 	return err;
 }
 
+/* What events concern: bits. */
+enum { INTERFACES = 1, SOCKETS = 2, ALL = 4 };
+
+static time_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
 /* Does a failure call for another try, though nothing tells of a change? */
 static bool must_retry(int err)
 {
 	return err && err != -ENOENT && err != -EINVAL;
 }
 
-/* What events concern: bits. */
-enum { INTERFACES = 1, SOCKETS = 2, ALL = 4 };
+/* What has failed is not forgotten when less than all is looked at with success. */
+static void look_at(struct watch *w, int events)
+{
+	int err;
+
+	if (w->retry && (events & INTERFACES))
+		events |= ALL;
+	if (events & ALL) {
+		w->retry = 0;
+		w->err = look_at_all(w);
+	} else if (events & INTERFACES) {
+		w->err = look_at_interfaces(w);
+	}
+	if (!w->over && (events & SOCKETS)) {
+		err = look_at_sockets(w);
+		if (w->over || must_retry(err))
+			w->err = err;
+	}
+	if (must_retry(w->err) && !w->retry)
+		w->retry = now() + RETRY_SECONDS;
+}
 
 /* Wait for events that matter, or -errno. */
 static int wait_for_events(struct watch *w)
 {
-	struct timespec limit = {.tv_sec = RETRY_SECONDS};
+	struct timespec limit = {};
 	struct pollfd fds[] = {{.fd = w->paths.fd, .events = POLLIN},
 			       {.fd = nl_socket_get_fd(w->links), .events = POLLIN},
 			       {.fd = moves_fd(&w->moves), .events = POLLIN}};
@@ -329,7 +361,8 @@ static int wait_for_events(struct watch *w)
 
 	sigemptyset(&none);
 	while (!events) {
-		n = ppoll(fds, 3, must_retry(w->err) ? &limit : NULL, &none);
+		limit.tv_sec = w->retry > now() ? w->retry - now() : 0;
+		n = ppoll(fds, 3, w->retry ? &limit : NULL, &none);
 		if (n < 0)
 			return log_error(-errno, "cannot wait for events");
 		moves_read(&w->moves);
@@ -337,7 +370,7 @@ static int wait_for_events(struct watch *w)
 			events |= SOCKETS;
 		if (interfaces_changed(w->links))
 			events |= INTERFACES;
-		if (!n || paths_changed(&w->paths))
+		if (paths_changed(&w->paths) || (w->retry && now() >= w->retry))
 			events |= ALL;
 	}
 	return events;
@@ -348,12 +381,7 @@ static int watch(struct watch *w)
 	int events = ALL;
 
 	while (!w->over && events >= 0) {
-		if (events & ALL)
-			w->err = look_at_all(w);
-		else if (events & INTERFACES)
-			w->err = look_at_interfaces(w);
-		if (!w->err && (events & SOCKETS))
-			w->err = look_at_sockets(w);
+		look_at(w, events);
 		if (!w->over) {
 			manager_tell("READY=1");
 			events = wait_for_events(w);

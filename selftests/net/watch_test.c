@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -433,6 +434,30 @@ static void hooks_of_the_former_policy_stay_during_a_trial(void **state)
 	assert_int_equal(access(hook, F_OK), 0);
 }
 
+/* By a look at the interfaces alone, which goes well. */
+static void failure_is_not_forgotten(void **state)
+{
+	struct testbed *tb = *state;
+	struct rlimit few, enough;
+	struct process *watch;
+
+	install_program(tb, SCRATCH "/mailer");
+	apply(tb,
+	      ATTACH(", interfaces: [" NEAR_IF ", \"late*\"]") "classes: { voice: { dscp: EF } }\n"
+							       "rules: [{ match: { exe: " SCRATCH
+							       "/mailer }, class: voice }]\n");
+	watch = start_watch(tb);
+	assert_int_equal(prlimit(watch->pid, RLIMIT_NOFILE, NULL, &enough), 0);
+	few = (struct rlimit){8, enough.rlim_max};
+	assert_int_equal(prlimit(watch->pid, RLIMIT_NOFILE, &few, NULL), 0);
+	install_program(tb, SCRATCH "/mailer");
+	AWAIT(says(process_errors(watch), "Too many open files", 1));
+	assert_int_equal(prlimit(watch->pid, RLIMIT_NOFILE, &enough, NULL), 0);
+	make_late(tb, "late0");
+	AWAIT(has_said(watch, NEAR_IF " late0\n", 1));
+	assert_true(has_said(watch, "what it names has changed", 1));
+}
+
 static void one_watch_is_enough(void **state)
 {
 	struct testbed *tb = *state;
@@ -467,6 +492,7 @@ int main(int argc, char **argv)
 		NET_TEST(nothing_in_force_is_waited_for),
 		NET_TEST(governed_cgroup_that_is_made_anew_is_governed_again),
 		NET_TEST(hooks_of_the_former_policy_stay_during_a_trial),
+		NET_TEST(failure_is_not_forgotten),
 		NET_TEST(one_watch_is_enough),
 	};
 
