@@ -8,6 +8,9 @@
 #include "hostqos.skel.h"
 #include "watch_moves.h"
 
+/* Fewer than `moves` has room for: of processes that are told after it is full nothing is known. */
+#define TOLD_MAX 1024
+
 static int take(void *arg, void *data, size_t size)
 {
 	struct moves *m = arg;
@@ -15,13 +18,15 @@ static int take(void *arg, void *data, size_t size)
 	size_t i;
 
 	(void)size;
+	if (++m->told > TOLD_MAX)
+		m->many = true;
 	for (i = 0; i < m->count; i++)
 		if (m->pids[i] == pid)
 			return 0;
 	if (m->count < MOVES_MAX)
 		m->pids[m->count++] = pid;
 	else
-		m->many = true; /* so it is where a full ring had no room for more */
+		m->many = true;
 	return 0;
 }
 
@@ -77,7 +82,7 @@ int moves_fd(const struct moves *m)
 
 void moves_read(struct moves *m)
 {
-	m->count = 0;
+	m->count = m->told = 0;
 	m->many = false;
 	if (m->ring)
 		ring_buffer__consume(m->ring);

@@ -18,7 +18,8 @@ struct moves {
 	struct ring_buffer *ring;
 	__u32 pids[MOVES_MAX]; /* as of the last moves_read() */
 	size_t count;
-	bool many; /* more than that, or some were lost */
+	size_t told; /* with those that were told before */
+	bool many;   /* more than that, or some may have been lost */
 };
 
 /* 0, or -errno where this kernel does not tell. */

@@ -395,6 +395,31 @@ static void watch_adopts_by_itself(void **state)
 	finish(&s);
 }
 
+/* More than it can be told while it does not listen, of another process. */
+static void watch_looks_at_all_where_it_missed_some(void **state)
+{
+	struct testbed *tb = *state;
+	struct place a = near_place(tb, "/a");
+	struct process *watch, *other = process_start(tb, &a, "sleep 600");
+	struct scene s;
+	int i;
+
+	apply(tb, policy);
+	s = begin(tb);
+	watch = hostqos_start(tb, "watch");
+	AWAIT(has_said(watch, "interfaces:"));
+	process_kill(watch, SIGSTOP);
+	for (i = 0; i < 2500; i++) {
+		move_to(tb, other->pid, "/b");
+		move_to(tb, other->pid, "/a");
+	}
+	move_to(tb, s.puppet.pid, "/b");
+	process_kill(watch, SIGCONT);
+	AWAIT(has_said(watch, "class b"));
+	expect_marks(&s, AF21);
+	finish(&s);
+}
+
 /* A service: answers each connection on descriptor 3 with one byte. */
 #define SERVE  "serve"
 #define DAEMON "daemon" /* in the background, as daemon(3) */
@@ -585,6 +610,7 @@ int main(int argc, char **argv)
 		NET_TEST(home_that_is_gone_is_not_read),
 		NET_TEST(threads_of_a_process_have_their_own_sockets),
 		NET_TEST(watch_adopts_by_itself),
+		NET_TEST(watch_looks_at_all_where_it_missed_some),
 		NET_TEST(socket_of_a_service_goes_to_the_service),
 		NET_TEST(service_in_the_background_holds_its_sockets),
 		NET_TEST(watch_sees_a_service_begin),
