@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -262,6 +263,17 @@ static int look_at_interfaces(struct watch *w)
 	return err;
 }
 
+/* Then a child may have what it held, as of a daemon that goes into the background. */
+static bool has_ended(__u32 pid)
+{
+	struct pollfd end = {.fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+	bool ended = end.fd < 0 || poll(&end, 1, 0);
+
+	if (end.fd >= 0)
+		close(end.fd);
+	return ended;
+}
+
 /* Does a process that was moved, or has begun, hold any that are not at home with it? */
 static bool hold_strays(const struct moves *moves, const struct instance *in)
 {
@@ -272,10 +284,12 @@ static bool hold_strays(const struct moves *moves, const struct instance *in)
 		return true;
 	for (i = 0; i < moves->count && !n; i++) {
 		if (strays_read(&strays, in, moves->pids[i]))
-			continue; /* it has gone */
+			continue; /* it has gone, or the policy */
 		n = strays.count;
 		strays_free(&strays);
 	}
+	for (i = 0; i < moves->count && !n; i++)
+		n = has_ended(moves->pids[i]);
 	return n;
 }
 

@@ -587,6 +587,36 @@ static void watch_sees_a_service_begin(void **state)
 	end_puppet(&manager);
 }
 
+/* Its first process has ended when watch comes to look. */
+static void watch_finds_a_service_in_the_background(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct puppet manager;
+	struct process *watch;
+	pid_t service, daemon;
+
+	service_verb = DAEMON;
+	manager = start_manager(tb);
+	service_verb = SERVE;
+	apply(tb, SERVICES);
+	watch = hostqos_start(tb, "-j watch");
+	AWAIT(has_said(watch, "interfaces"));
+	order(&manager, 'f');
+	AWAIT((service = child_of(manager.pid)));
+	move_to(tb, service, "/web");
+	process_kill(watch, SIGSTOP);
+	order(&manager, 'x');
+	AWAIT((daemon = child_of(manager.pid)) && daemon != service);
+	process_kill(watch, SIGCONT);
+	AWAIT(has_said(watch, "\"class\":\"web\""));
+	expect_service(tb, c, AF21);
+	expect_other_service(tb, c, EF);
+	kill(daemon, SIGKILL);
+	kill(manager.pid, SIGKILL);
+	end_puppet(&manager);
+}
+
 static void another_pid_namespace_is_reported(void **state)
 {
 	struct testbed *tb = *state;
@@ -614,6 +644,7 @@ int main(int argc, char **argv)
 		NET_TEST(socket_of_a_service_goes_to_the_service),
 		NET_TEST(service_in_the_background_holds_its_sockets),
 		NET_TEST(watch_sees_a_service_begin),
+		NET_TEST(watch_finds_a_service_in_the_background),
 		NET_TEST(another_pid_namespace_is_reported),
 	};
 
