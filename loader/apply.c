@@ -200,11 +200,11 @@ static int attach(struct apply *a)
 
 	if (!err)
 		err = egress_survey(&a->egress, &a->links, &a->in, &a->chosen);
-	if (!err && links_incomplete(&a->links, true))
+	if (!err && links_incomplete(&a->links, &a->in))
 		err = load(a);
 	if (!err)
 		err = cgroups_make(&a->in, a->source.policy);
-	if (!err && (a->skel || links_incomplete(&a->links, false)))
+	if (!err && (a->skel || links_incomplete(&a->links, NULL)))
 		err = egress_attach(&a->egress, &a->links, &a->in,
 				    a->skel ? object_of(a->skel) : NULL, &a->want);
 	return err;
@@ -221,6 +221,13 @@ static void undo(struct apply *a)
 		cgroups_remove(&a->in, a->old_source.policy);
 }
 
+static int commit_links(struct apply *a)
+{
+	int err = links_commit(&a->links, &a->in);
+
+	return err || !a->skel ? err : programs_keep(&a->in, object_of(a->skel));
+}
+
 /* After the flip: let the rest follow, and live sockets too. */
 static int follow(struct apply *a, const struct tables *tables)
 {
@@ -228,7 +235,7 @@ static int follow(struct apply *a, const struct tables *tables)
 
 	if (err)
 		return log_error(err, "cannot wait for running programs");
-	err = links_commit(&a->links, &a->in);
+	err = commit_links(a);
 	if (!err && !(a->want.features & HQ_FEATURE_UPSTREAM))
 		err = instance_forget_upstream(&a->in);
 	if (!err)
@@ -363,7 +370,7 @@ static int reattach(struct apply *a)
 	int err = attach(a);
 
 	if (!err)
-		err = links_commit(&a->links, &a->in);
+		err = commit_links(a);
 	return err ? err : egress_commit(&a->in, &a->chosen);
 }
 

@@ -222,7 +222,7 @@ static int clsact_make(struct filter *f, const struct instance *in)
 
 static int filter_make(struct filter *f, const struct instance *in, struct bpf_object *object)
 {
-	int err, program = object_program(object, f->interface.program);
+	int err = 0, program = program_get(in, object, f->interface.program);
 
 	if (program < 0)
 		return program;
@@ -231,17 +231,19 @@ static int filter_make(struct filter *f, const struct instance *in, struct bpf_o
 		f->added = true;
 		err = clsact_make(f, in);
 		if (err)
-			return log_error(err, "cannot make a clsact qdisc on %s",
-					 f->interface.name);
+			log_error(err, "cannot make a clsact qdisc on %s", f->interface.name);
 	}
-	err = filter_attach(f, in, program);
-	if (err)
-		return log_error(err, "cannot attach a tc filter to %s", f->interface.name);
-	if (!filter_in_place(in, f->interface.ifindex, &f->note))
-		return log_error(-EIO,
-				 "the tc filter of %s is not there although the kernel said so",
-				 f->interface.name);
-	return 0;
+	if (!err) {
+		err = filter_attach(f, in, program);
+		if (err)
+			log_error(err, "cannot attach a tc filter to %s", f->interface.name);
+	}
+	close(program);
+	if (!err && !filter_in_place(in, f->interface.ifindex, &f->note))
+		err = log_error(-EIO,
+				"the tc filter of %s is not there although the kernel said so",
+				f->interface.name);
+	return err;
 }
 
 /* Without tcx: what was to be a link becomes a filter. */

@@ -115,6 +115,7 @@ int instance_init(struct instance *in, const char *name, bool mount_it)
 	}
 	if (join_path(base, bpffs, "hostqos") || join_path(in->dir, base, name) ||
 	    join_path(in->links, in->dir, "links") || join_path(in->maps, in->dir, "maps") ||
+	    join_path(in->programs, in->dir, "programs") ||
 	    join_path(in->shadow, in->dir, "shadow"))
 		return log_error(-ENAMETOOLONG, "the path of bpffs, %s", bpffs);
 	return 0;
@@ -282,6 +283,8 @@ int instance_remove(struct instance *in)
 		err = unlink_in(not_dumpable[i], in->dir);
 	if (!err)
 		err = remove_directory(in->maps);
+	if (!err)
+		err = remove_directory(in->programs);
 	if (!err)
 		err = remove_directory(in->shadow);
 	if (err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * An installation: the directory <bpffs>/hostqos/NAME/{links,maps}, its lock,
- * and the maps pinned there. Nothing about it is kept anywhere else.
+ * An installation: the directory <bpffs>/hostqos/NAME/{links,maps,programs}, its
+ * lock, and what is pinned there. Nothing about it is kept anywhere else.
  *
  * Socket storage (`flows`, `upstreams`) and `events` are pinned beside the two:
  * bpftool can dump every map in maps/, but the kernel lists socket storage
@@ -39,12 +39,13 @@ struct instance {
 	char dir[PATH_MAX];   /* <bpffs>/hostqos/NAME */
 	char links[PATH_MAX]; /* below it */
 	char maps[PATH_MAX];
-	char shadow[PATH_MAX];	/* links and maps of a shadow policy, as long as there is one */
-	char cgroup2[PATH_MAX]; /* where cgroup v2 is mounted */
-	bool made;		/* by instance_lock() */
-	int lock;		/* the locked directory, or -1 */
-	int map[NMAPS];		/* descriptors, or -1 */
-	int outer[NTABLES];	/* the two slots of each table, or -1 */
+	char programs[PATH_MAX]; /* of tc egress, for interfaces that come later */
+	char shadow[PATH_MAX];	 /* links and maps of a shadow policy, as long as there is one */
+	char cgroup2[PATH_MAX];	 /* where cgroup v2 is mounted */
+	bool made;		 /* by instance_lock() */
+	int lock;		 /* the locked directory, or -1 */
+	int map[NMAPS];		 /* descriptors, or -1 */
+	int outer[NTABLES];	 /* the two slots of each table, or -1 */
 };
 
 /* Where a map of the BPF object is pinned: in maps/, those of a shadow in shadow/. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
@@ -227,29 +229,22 @@ void links_close(struct links *l)
 	memset(l, 0, sizeof(*l));
 }
 
-/* A link in place that runs the program that this one is to run: one interface's, for another. */
-static const struct link *twin(const struct links *l, const struct link *link)
+static bool is_kept(const struct instance *in, const char *program)
 {
-	size_t i;
+	char path[PATH_MAX];
 
-	for (i = 0; link->kind == LINK_TCX && i < l->count; i++) {
-		const struct link *other = &l->links[i];
-
-		if (other->kind == LINK_TCX && other->needed && other->ok &&
-		    !strcmp(other->program, link->program))
-			return other;
-	}
-	return NULL;
+	return !join_path(path, in->programs, program) && !access(path, F_OK);
 }
 
-bool links_incomplete(const struct links *l, bool without_twin)
+bool links_incomplete(const struct links *l, const struct instance *in)
 {
 	size_t i;
 
 	for (i = 0; i < l->count; i++) {
 		const struct link *link = &l->links[i];
 
-		if (link->needed && !link->ok && !(without_twin && twin(l, link)))
+		if (link->needed && !link->ok &&
+		    !(in && link->kind == LINK_TCX && is_kept(in, link->program)))
 			return true;
 	}
 	return false;
@@ -262,6 +257,39 @@ int object_program(struct bpf_object *object, const char *name)
 	if (!program)
 		return log_error(-ENOENT, "no program '%s' in the BPF object", name);
 	return bpf_program__fd(program);
+}
+
+int programs_keep(const struct instance *in, struct bpf_object *object)
+{
+	static const char *const names[] = {"egress_ether", "egress_ip"};
+	size_t i;
+	int program, err = 0;
+
+	if (mkdir(in->programs, 0700) && errno != EEXIST)
+		return log_error(-errno, "cannot make %s", in->programs);
+	for (i = 0; i < sizeof(names) / sizeof(names[0]) && !err; i++) {
+		program = object_program(object, names[i]);
+		err = program < 0 ? program : pin_replace(program, in->programs, names[i]);
+	}
+	return err;
+}
+
+int program_get(const struct instance *in, struct bpf_object *object, const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (object) {
+		fd = object_program(object, name);
+		if (fd < 0)
+			return fd;
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	} else {
+		if (join_path(path, in->programs, name))
+			return -ENAMETOOLONG;
+		fd = bpf_obj_get(path);
+	}
+	return fd < 0 ? log_error(-errno, "cannot get the program '%s'", name) : fd;
 }
 
 static int create(const struct link *link, const struct instance *in, int program, int cgroup)
@@ -342,15 +370,13 @@ int links_attach(struct links *l, const struct instance *in, struct bpf_object *
 		if (!link->needed || link->staged >= 0 || link->old_program >= 0 ||
 		    (link->ok && !want->upgrade))
 			continue;
-		program = object ? object_program(object, link->program)
-				 : program_of(twin(l, link)->fd);
+		program = program_get(in, object, link->program);
 		if (program < 0)
 			return program;
 		/* A tracepoint's link has its program for life (bpf_raw_tp_link_lops). */
 		err = link->ok && link->kind != LINK_TRACING ? upgrade(link, program)
 							     : stage(link, in, program, want);
-		if (!object)
-			close(program);
+		close(program);
 	}
 	return err;
 }

@@ -68,12 +68,21 @@ int links_survey(struct links *l, const struct instance *in, const struct link_t
 int links_add_tcx(struct links *l, const struct instance *in, const struct interface *interface);
 void links_close(struct links *l);
 
-/* Is some needed link not in its place? One with a twin, whose program it can share, may count. */
-bool links_incomplete(const struct links *l, bool without_twin);
+/* Is some needed link not in its place? With `in`, of those whose program is not kept. */
+bool links_incomplete(const struct links *l, const struct instance *in);
 
 /*
- * Attach and stage what is missing, all of it with a twin if `object` is NULL;
- * for an upgrade, give those that are in place the new programs. -EOPNOTSUPP,
+ * The programs of tc egress outlive their links, for interfaces that come when
+ * none has one: the verifier takes seconds for them. 0 or -errno, reported.
+ */
+int programs_keep(const struct instance *in, struct bpf_object *object);
+
+/* A descriptor of the caller's, of the object or, where that is NULL, of those kept; or -errno. */
+int program_get(const struct instance *in, struct bpf_object *object, const char *name);
+
+/*
+ * Attach and stage what is missing, all of it with kept programs if `object` is
+ * NULL; for an upgrade, give those that are in place the new programs. -EOPNOTSUPP,
  * not reported, where the kernel has no tcx links.
  */
 int links_attach(struct links *l, const struct instance *in, struct bpf_object *object,

@@ -138,6 +138,40 @@ static void interface_that_appears_is_attached(void **state)
 	assert_int_equal(hostqos(tb, "status"), 0);
 }
 
+static int egress_program(struct testbed *tb)
+{
+	struct json_object *status = hostqos_json(tb, 0, "status"), *link;
+	int id;
+
+	link = json_find(json_member(status, "attached"), "target", "late0");
+	assert_non_null(link);
+	id = json_object_get_int(json_member(link, "program_id"));
+	json_object_put(status);
+	return id;
+}
+
+/* To load them again would take seconds, in which nothing is marked. */
+static void programs_are_kept_for_the_next_interface(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	struct process *watch;
+	int program;
+
+	apply(tb, ATTACH(", interfaces: [\"late*\"]") VOICE);
+	watch = start_watch(tb);
+	make_late(tb, "late0");
+	AWAIT(has_said(watch, "interfaces: late0\n", 1));
+	program = egress_program(tb);
+	run(tb, &near, "ip link delete late0");
+	AWAIT(has_said(watch, "interfaces: none", 2));
+	make_late(tb, "late0");
+	AWAIT(has_said(watch, "interfaces: late0\n", 2));
+	assert_int_equal(egress_program(tb), program);
+	set_late_up(tb, "late0");
+	assert_int_equal(late_mark(tb), EF);
+}
+
 static void renamed_interface_is_what_its_name_says(void **state)
 {
 	struct testbed *tb = *state;
@@ -482,6 +516,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		NET_TEST(interface_that_appears_is_attached),
+		NET_TEST(programs_are_kept_for_the_next_interface),
 		NET_TEST(renamed_interface_is_what_its_name_says),
 		NET_TEST(uppers_and_lowers_change_places),
 		NET_TEST(upgraded_executable_is_known_again),
