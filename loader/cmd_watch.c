@@ -68,11 +68,11 @@ static void hold_signals(int how)
 /* For a policy_exe_fn, which has no argument for it. */
 static struct paths *exe_paths;
 
+/* It is what it is even if it cannot be watched. */
 static int watch_exe(const char *path, __u32 *device, __u64 *inode)
 {
-	int err = paths_add(exe_paths, path, 1);
-
-	return err ? err : exe_resolve(path, device, inode);
+	paths_add(exe_paths, path, 1);
+	return exe_resolve(path, device, inode);
 }
 
 /* Each policy that comes into force is pinned anew (tables_pin()); a trial's end unpins it. */
@@ -318,6 +318,10 @@ static int look_at_all(struct watch *w)
 	err = look(w, &a, &paths);
 	if (!err)
 		err = take_home(w, &a);
+	if (paths.err && paths.err != w->err)
+		log_error(paths.err, "cannot watch all paths that the policy names");
+	if (paths.err)
+		err = paths.err;
 	apply_release(&a);
 	paths_close(&w->paths);
 	w->paths = paths;

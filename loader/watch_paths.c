@@ -103,7 +103,7 @@ static int step_to(struct way *w, const char *name)
 	return 0;
 }
 
-int paths_add(struct paths *p, const char *path, unsigned int what)
+static int add_path(struct paths *p, const char *path, unsigned int what)
 {
 	char name[NAME_MAX + 1];
 	struct way w = {};
@@ -121,6 +121,15 @@ int paths_add(struct paths *p, const char *path, unsigned int what)
 			err = step_to(&w, name);
 	}
 	return err == -ELOOP ? 0 : err;
+}
+
+int paths_add(struct paths *p, const char *path, unsigned int what)
+{
+	int err = add_path(p, path, what);
+
+	if (err)
+		p->err = err;
+	return err;
 }
 
 static unsigned int meaning(const struct paths *p, const struct inotify_event *event)

@@ -12,6 +12,7 @@ struct paths {
 	int fd; /* becomes readable at events, of other names in those directories too */
 	struct path_step *steps;
 	size_t count;
+	int err; /* of the last paths_add() that failed */
 };
 
 /* 0 or -errno. */

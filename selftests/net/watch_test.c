@@ -267,6 +267,47 @@ static void upgraded_executable_is_known_again(void **state)
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin/mailer-2"), 0);
 }
 
+/* Components of so many bytes together, made below the path if they are to be. */
+static void add_components(char *path, size_t bytes, bool make)
+{
+	char *end = path + strlen(path), *stop = end + bytes;
+
+	for (; end < stop; end += 200) {
+		memset(end, 'd', 200);
+		end[0] = '/';
+		end[200] = '\0';
+		if (make && mkdir(path, 0755))
+			fail_msg("mkdir: %s", strerror(errno));
+	}
+}
+
+/* The link's target and what follows it are longer together than a path may be. */
+static void executable_that_cannot_be_watched_is_known(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/near");
+	char target[4096] = SCRATCH "/far", path[4096] = SCRATCH "/away", policy[8192];
+	struct process *watch;
+
+	mkdir(target, 0755);
+	add_components(target, 2000, true);
+	assert_int_equal(symlink(target, path), 0);
+	add_components(path, 2200, true);
+	strcat(path, "/mailer");
+	install_program(tb, SCRATCH "/mailer");
+	assert_int_equal(link(SCRATCH "/mailer", path), 0);
+	snprintf(policy, sizeof(policy),
+		 "classes: { voice: { dscp: EF } }\n"
+		 "rules: [{ match: { exe: %s }, class: voice }]\n",
+		 path);
+	apply(tb, policy);
+	assert_int_equal(mark_of(tb, &near, SCRATCH "/mailer"), EF);
+	watch = start_watch(tb);
+	assert_true(says(process_errors(watch), "cannot watch all paths", 1));
+	assert_false(says(process_errors(watch), "not there any more", 1));
+	assert_int_equal(mark_of(tb, &near, SCRATCH "/mailer"), EF);
+}
+
 /* An /etc of the tests' own, for this mount namespace. */
 #define ETC SCRATCH "/etc"
 
@@ -520,6 +561,7 @@ int main(int argc, char **argv)
 		NET_TEST(renamed_interface_is_what_its_name_says),
 		NET_TEST(uppers_and_lowers_change_places),
 		NET_TEST(upgraded_executable_is_known_again),
+		NET_TEST(executable_that_cannot_be_watched_is_known),
 		NET_TEST(account_with_another_number_is_known_again),
 		NET_TEST(account_that_vanishes_keeps_its_number),
 		NET_TEST(executable_that_vanishes_keeps_its_number),
