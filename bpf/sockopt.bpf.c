@@ -67,6 +67,8 @@ static __always_inline int value_of(const struct bpf_sockopt *ctx, __u32 mark, _
 
 	if (ctx->optlen >= (__s32)sizeof(*word) && (void *)(word + 1) <= (void *)end)
 		*value = *word;
+	else if (mark == HQ_SAVED_TOS && !ctx->optlen)
+		*value = 0; /* what do_ip_setsockopt() makes of no value */
 	else if (mark == HQ_SAVED_TOS && ctx->optlen > 0 && octet + 1 <= end)
 		*value = *octet; /* ip_setsockopt() takes a single one */
 	else

@@ -223,6 +223,11 @@ static void wrong_values_are_the_kernels_to_refuse(void **state)
 	assert_int_equal(setsockopt(p.fd, IPPROTO_IP, IP_TOS, &octet, 1), 0);
 	assert_int_equal(asked(p.fd, &routes[0]), AF11);
 	expect(c, &p, EF);
+	/* No value at all is 0 to the kernel: nothing new here, that would bring a priority. */
+	set_option(p.fd, IPPROTO_IP, IP_TOS, 0);
+	set_option(p.fd, SOL_SOCKET, SO_PRIORITY, 3);
+	assert_int_equal(setsockopt(p.fd, IPPROTO_IP, IP_TOS, NULL, 0), 0);
+	assert_int_equal(get_option(p.fd, SOL_SOCKET, SO_PRIORITY), 3);
 	pair_close(&p);
 }
 
