@@ -371,7 +371,7 @@ static void connected_socket_mirrors_its_peer(void **state)
 	}
 }
 
-/* What a mark earns is metered: 3028 bytes are two full frames. */
+/* What a mark earns is metered: two full frames, and what a step of the coarse clock earns. */
 static void mirrored_packets_are_charged_to_the_class(void **state)
 {
 	struct testbed *tb = *state;
@@ -380,7 +380,7 @@ static void mirrored_packets_are_charged_to_the_class(void **state)
 	int client = udp_client(tb, FAR4), server = udp_socket(&near, NEAR4);
 
 	apply(tb, "classes: { web: { dscp: AF11, cgroup: @/web, mirror: { " TRUST " },\n"
-		  "  egress: { rate: 8kbit, burst: 3028b, exceed: { remark: CS1 } } } }\n");
+		  "  egress: { rate: 8kbit, burst: 3040b, exceed: { remark: CS1 } } } }\n");
 	bind_to(server, NEAR4, 7000);
 	connect_to(server, FAR4, 7001);
 	mark(client, NEAR4, AF41);
