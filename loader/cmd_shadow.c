@@ -17,6 +17,7 @@
 #include "object.h"
 #include "output.h"
 #include "shadow.h"
+#include "sockets.h"
 #include "trial.h"
 #include "verbs.h"
 
@@ -111,10 +112,25 @@ static void warn_of_blind_spots(struct source *s, const struct live *live)
 		log_warning("the shadow sees what leaves the interfaces of the policy in force");
 }
 
+/* In another namespace, interfaces with the same numbers are other interfaces. */
+static int check_netns(const struct live *live)
+{
+	if (live->install.netns == own_netns())
+		return 0;
+	log_error(0,
+		  "no process is left in the network namespace that instance '%s' governs; run "
+		  "this in it",
+		  live->in.name);
+	return -EXDEV;
+}
+
 static int load(struct live *live, struct source *s)
 {
 	struct hq_trial trial;
-	int err = compile(s, live);
+	int err = check_netns(live);
+
+	if (!err)
+		err = compile(s, live);
 
 	if (!err && !trial_read(&live->in, &trial)) {
 		log_error(0, trial_ran_out(&trial)

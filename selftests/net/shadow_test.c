@@ -313,6 +313,24 @@ static void what_it_cannot_see_is_said(void **state)
 	assert_int_equal(warnings_of(tb, MIRROR("upstream")), 1);
 }
 
+/* No process leads back to the namespace, whose interfaces have their numbers elsewhere too. */
+static void it_is_attached_in_its_own_namespace(void **state)
+{
+	struct testbed *tb = *state;
+	struct place far = far_place(tb);
+	struct process *p;
+
+	apply(tb, "hostqos: 1\n"
+		  "attach: { cgroup: @ }\n"
+		  "classes: { a: { dscp: AF11, cgroup: @/app } }\n");
+	p = process_start(tb, &far, "%s --instance %s shadow %s", hostqos_binary(), tb->instance,
+			  policy_file(tb, live));
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_errors(p), "no process is left"));
+	assert_false(has_shadow(tb));
+	must_shadow(tb, shadow);
+}
+
 /* The verbs of a shadow say under -j, too, which policy is compared with which. */
 static void it_says_of_which_policy(void **state)
 {
@@ -361,10 +379,10 @@ static void mistakes_change_nothing(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		NET_TEST(what_it_counts_comes_true),	  NET_TEST(connections_are_left_alone),
-		NET_TEST(what_it_would_admit_is_counted), NET_TEST(it_comes_and_goes),
-		NET_TEST(what_it_cannot_see_is_said),	  NET_TEST(it_says_of_which_policy),
-		NET_TEST(mistakes_change_nothing),
+		NET_TEST(what_it_counts_comes_true),	       NET_TEST(connections_are_left_alone),
+		NET_TEST(what_it_would_admit_is_counted),      NET_TEST(it_comes_and_goes),
+		NET_TEST(what_it_cannot_see_is_said),	       NET_TEST(it_says_of_which_policy),
+		NET_TEST(it_is_attached_in_its_own_namespace), NET_TEST(mistakes_change_nothing),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
