@@ -33,6 +33,7 @@ struct status {
 	struct json_object *trial; /* NULL: none is on */
 	struct json_object *shadow;
 	bool tcx, clsact;
+	bool elsewhere; /* its network namespace cannot be looked at */
 	bool healthy;
 };
 
@@ -99,14 +100,15 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 	struct interface interface = {.ifindex = ifindex};
 	struct status *s = w->status;
 	char now[IF_NAMESIZE];
-	const char *name = if_indextoname(ifindex, now) ? now : note->name;
+	const char *name = !s->elsewhere && if_indextoname(ifindex, now) ? now : note->name;
 	size_t i;
 
 	if (!note->tcx) {
 		s->clsact = true;
 		add_attached(s, "tc_egress (clsact)", name, NULL, "marks and meters packets",
 			     filter_in_place(&s->in, ifindex, note));
-		ahead_of_filter(name, ifindex, note);
+		if (!s->elsewhere)
+			ahead_of_filter(name, ifindex, note);
 		return 0;
 	}
 	s->tcx = true;
@@ -118,7 +120,7 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 		if (link->kind != LINK_TCX || link->ifindex != ifindex)
 			continue;
 		add_attached(s, "tc_egress (tcx)", name, link, link->why, link->ok);
-		if (link->ok)
+		if (link->ok && !s->elsewhere)
 			ahead_of_link(name, ifindex, link->program_id);
 	}
 	return 0;
@@ -177,7 +179,7 @@ static int gather(struct status *s)
 	tell_trial(s);
 	tell_shadow(s);
 	/* Filters of a clsact qdisc are visible there only; where it is gone, so are they. */
-	netns_enter(s->install.netns);
+	s->elsewhere = netns_enter(s->install.netns);
 	return survey(s);
 }
 

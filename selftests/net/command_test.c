@@ -86,6 +86,24 @@ static void status_is_read_back_from_the_kernel(void **state)
 	assert_int_equal(hostqos(tb, "status"), 1);
 }
 
+/* From where no process leads back: not the names that its numbers have here. */
+static void status_names_the_interfaces_that_are_governed(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL), far = far_place(tb);
+	struct process *p;
+
+	run(tb, &near, "ip link add here0 index 77 type veth peer name here1");
+	run(tb, &far, "ip link add there0 index 77 type veth peer name there1");
+	apply(tb, "hostqos: 1\n"
+		  "attach: { cgroup: @, interfaces: [here0] }\n"
+		  "classes: { voice: { dscp: EF, cgroup: @/app } }\n");
+	p = process_start(tb, &far, "%s --instance %s status", hostqos_binary(), tb->instance);
+	assert_int_equal(process_wait(p), 0);
+	assert_non_null(strstr(process_output(p), " here0 "));
+	assert_null(strstr(process_output(p), "there0 "));
+}
+
 static void show_counts_what_was_sent(void **state)
 {
 	struct testbed *tb = *state;
@@ -257,6 +275,7 @@ int main(int argc, char **argv)
 		NET_TEST(run_places_the_command_in_its_class),
 		NET_TEST(run_exits_as_the_command_does),
 		NET_TEST(status_is_read_back_from_the_kernel),
+		NET_TEST(status_names_the_interfaces_that_are_governed),
 		NET_TEST(show_counts_what_was_sent),
 		NET_TEST(show_counts_a_connection_once),
 		NET_TEST(show_counts_a_udp_socket_once),
