@@ -79,4 +79,25 @@ static __always_inline __u32 honored_priority(const struct hq_flow *flow,
 	return hq_asks(saved, HQ_SAVED_PRIORITY, asked) ? asked : class->priority;
 }
 
+/*
+ * Of a class without a priority the application's counts, unless that is denied
+ * its own marks; not one that hostqos put on the socket for another of its peers.
+ */
+static __always_inline __u32 kept_priority(struct __sk_buff *skb, const struct hq_flow *flow,
+					   const struct hq_class *class)
+{
+	const struct hq_saved *saved = &flow->saved;
+	__u32 priority = skb->priority;
+	struct bpf_sock *sk = skb->sk;
+
+	if (class->deny && sk) {
+		sk = bpf_sk_fullsock(sk);
+		if (sk)
+			priority = sk->priority;
+	}
+	if ((saved->bits & HQ_SAVED_PRIORITY) && priority == (__u32)saved->set_priority)
+		return saved->priority;
+	return priority;
+}
+
 #endif

@@ -27,6 +27,8 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p, st
 	skb->tc_index = metered_mark;
 	if (class->priority != HQ_KEEP)
 		skb->priority = honored_priority(flow, class, skb->priority);
+	else if (p->alone)
+		skb->priority = kept_priority(skb, flow, class);
 	if (dscp == hq_dscp(p->net.dsfield))
 		return PASS_ON;
 	if (rewrite_dscp(skb, &p->net, dscp))

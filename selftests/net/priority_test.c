@@ -95,7 +95,6 @@ static void judge_priority(struct capture *c, int port, int priority)
 		if (c->packets[i].destination_port == port && c->packets[i].sender != priority)
 			fail_msg("%s: priority %d, not %d", packet_text(&c->packets[i]),
 				 c->packets[i].sender, priority);
-	capture_clear(c);
 }
 
 /* A datagram with ancillary data that asks for 3, and one without any. */
@@ -111,6 +110,7 @@ static void expect_ancillary(struct testbed *tb, struct capture *c, const struct
 	capture_clear(c);
 	assert_int_equal(send_with(fd, r->to, port, 3), 0);
 	judge_priority(c, 7001, three);
+	capture_clear(c);
 	assert_int_equal(send_with(fd, r->to, port, NONE), 0);
 	judge_priority(c, 7001, without);
 	close(fd);
@@ -131,6 +131,7 @@ static void priority_as_ancillary_data_counts_where_honored(void **state)
 		 " app_dscp: { honor: [EF] } } }\n",
 		 5, 5},
 		{"classes: { app: { cgroup: @/app, dscp: EF } }\n", 3, 0},
+		{"classes: { app: { cgroup: @/app, dscp: EF, app_dscp: deny } }\n", 0, 0},
 		{"classes: {}\n", 3, 0},
 	};
 	struct testbed *tb = *state;
@@ -148,9 +149,44 @@ static void priority_as_ancillary_data_counts_where_honored(void **state)
 	}
 }
 
+/* One socket's datagrams by turns: the priority that one class put on the socket is no other's. */
+static void class_without_a_priority_has_the_sockets_own(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	int own, sinks[] = {udp_sink(&far, "::", 7001), udp_sink(&far, "::", 7002)}, n;
+	size_t i;
+
+	netns_do(tb->near, attach_teller, NULL);
+	apply(tb, "classes: { app: { cgroup: @/app, dscp: EF, priority: 5 }, bulk: { dscp: LE } }\n"
+		  "rules:\n"
+		  "  - { match: { remote_port: 7002 }, class: bulk }\n");
+	for (i = 0; i < 2 * ROUTES; i++) {
+		const struct route *r = &routes[i / 2];
+		int fd = udp_socket(&near, r->own);
+
+		own = i & 1 ? 2 : 0;
+		if (own)
+			set_option(fd, SOL_SOCKET, SO_PRIORITY, own);
+		capture_clear(c);
+		for (n = 0; n < 3; n++) {
+			assert_int_equal(send_with(fd, r->to, 7001, NONE), 0);
+			assert_int_equal(send_with(fd, r->to, 7002, NONE), 0);
+		}
+		await_packets(c, FLOW(.to_port = 7002), 3);
+		judge_priority(c, 7001, 5);
+		judge_priority(c, 7002, own);
+		close(fd);
+	}
+	close(sinks[0]);
+	close(sinks[1]);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		NET_TEST(class_without_a_priority_has_the_sockets_own),
 		NET_TEST(priority_as_ancillary_data_counts_where_honored),
 	};
 
