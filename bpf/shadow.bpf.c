@@ -50,7 +50,8 @@ struct shadow_verdict {
 	__u32 packets;
 	__u16 class;
 	__u16 dscp; /* or one of the next */
-	__u32 matched;
+	__u16 matched;
+	__u16 governed; /* 0: a forwarded packet that no rule of the shadow is for */
 };
 
 #define REFUSED	 0x101
@@ -83,6 +84,7 @@ static __always_inline struct hq_flow *shadow_flow_of(struct hq_flow *flow, cons
 static __always_inline struct hq_flow *find_class(struct __sk_buff *skb, __u32 l2, struct packet *p)
 {
 	p->syn_ack = p->datagram = p->alone = p->pad = 0;
+	p->net.family = p->net.dsfield = 0;
 	return parse_network(skb, l2, &p->net) ? NULL : classify_packet(skb, socket_flow(skb), p);
 }
 
@@ -130,7 +132,7 @@ __noinline int judge(struct __sk_buff *skb, struct packet *p, struct hq_flow *fl
 
 /* (Looked up again rather than kept: the live program's frame leaves no room for a pointer.) */
 static __always_inline void leave_verdict(struct __sk_buff *skb, struct hq_decision decision,
-					  __u16 dscp)
+					  __u16 dscp, __u16 governed)
 {
 	struct shadow_verdict *v = verdict_here();
 
@@ -138,6 +140,7 @@ static __always_inline void leave_verdict(struct __sk_buff *skb, struct hq_decis
 		return;
 	v->class = decision.class;
 	v->matched = decision.rule != HQ_RULE_NONE;
+	v->governed = governed;
 	v->dscp = dscp;
 	v->packets = skb->gso_segs ?: 1;
 	v->pending = 1;
@@ -162,9 +165,10 @@ static __always_inline int ahead(struct __sk_buff *skb, __u32 l2)
 		return PASS_ON;
 	flow = find_class(skb, l2, &p);
 	if (flow)
-		leave_verdict(skb, p.decision, judge(skb, &p, flow));
-	else if (is_forwarded(skb))
-		leave_verdict(skb, (struct hq_decision){.rule = HQ_RULE_NONE}, NO_CLASS);
+		leave_verdict(skb, p.decision, judge(skb, &p, flow), 1);
+	else if (p.net.family && is_forwarded(skb)) /* it would go as it came */
+		leave_verdict(skb, (struct hq_decision){.rule = HQ_RULE_NONE},
+			      hq_dscp(p.net.dsfield), 0);
 	return PASS_ON;
 }
 
@@ -195,11 +199,10 @@ static __always_inline int behind(struct __sk_buff *skb, __u32 l2)
 		return PASS_ON;
 	v->pending = 0;
 	p.generation = active_generation();
-	p.net.dsfield = 0;
 	if (!p.generation)
 		return PASS_ON;
 	if (!find_class(skb, l2, &p)) {
-		if (v->dscp == NO_CLASS)
+		if (!v->governed)
 			return PASS_ON;
 		p.decision = (struct hq_decision){.rule = HQ_RULE_NONE};
 	}

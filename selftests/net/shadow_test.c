@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "capture.h"
+#include "container.h"
 #include "hostqos.h"
 #include "sockets.h"
 #include "traffic.h"
@@ -199,23 +200,31 @@ static void connections_are_left_alone(void **state)
 	close(in.listener);
 }
 
+/* A dropped packet is told of by the next on its CPU. Returns where one might run before. */
+static cpu_set_t stay_on_this_cpu(void)
+{
+	cpu_set_t one, all;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	return all;
+}
+
 /* What the policy in force drops, and the shadow would not. */
 static void what_it_would_admit_is_counted(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	size_t arrived;
-	cpu_set_t one, all;
+	cpu_set_t all;
 
 	open_sinks(tb);
 	apply(tb,
 	      "classes: { bulk: { dscp: AF11, cgroup: @/app, egress: { rate: 8kbit, burst: 32kb } } }\n");
 	must_shadow(tb, "classes: { bulk: { dscp: AF11, cgroup: @/app } }\n");
-	/* A dropped packet is told of by the next on its CPU. */
-	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
-	CPU_ZERO(&one);
-	CPU_SET(sched_getcpu(), &one);
-	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	all = stay_on_this_cpu();
 	send_datagrams(tb, DROPPED, MANY, FRAME);
 	await_queue(c, &(struct place){.netns = tb->near}, FAR4);
 	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
@@ -224,6 +233,39 @@ static void what_it_would_admit_is_counted(void **state)
 	assert_int_equal(count_of(tb, "bulk", "packets"), MANY);
 	assert_int_equal(count_of(tb, "bulk", "same"), arrived);
 	assert_int_equal(count_of(tb, "bulk", "admitted"), MANY - arrived);
+}
+
+/* What the policy in force does to a container's packets, and the shadow would not. */
+static void forwarded_packets_would_go_as_they_came(void **state)
+{
+	struct testbed *tb = *state;
+	struct place inner = {.netns = container_routed(tb)};
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int port, sent, fd;
+	cpu_set_t all;
+
+	open_sinks(tb);
+	apply(tb, "classes: { hit: { dscp: AF31 } }\n"
+		  "rules:\n"
+		  "  - { match: { origin: forwarded, remote_port: 7000 }, class: hit }\n"
+		  "  - { match: { origin: forwarded, remote_port: 7001 }, refuse: true }\n");
+	must_shadow(tb, "classes: { hit: { dscp: AF31 } }\n");
+	fd = udp_socket(&inner, FAR4);
+	all = stay_on_this_cpu();
+	for (port = 7000; port <= 7002; port++)
+		for (sent = 0; sent < 10; sent++)
+			assert_int_equal(send_to(fd, FAR4, port, 100), 0);
+	await_packets(c, FLOW(.to_port = 7002), 10);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	judge(c, FLOW(.to_port = 7000), AF31, 10);
+	judge(c, FLOW(.to_port = 7002), 0, 10);
+	assert_int_equal(flow_count(c, FLOW(.to_port = 7001)), 0);
+	assert_int_equal(count_of(tb, "default", "remarked"), 10);
+	assert_int_equal(count_of(tb, "default", "unmatched"), 10);
+	assert_int_equal(count_of(tb, "default", "admitted"), 10);
+	assert_int_equal(count_of(tb, "default", "same"), 0);
+	close(fd);
+	close(inner.netns);
 }
 
 /* Which policy `status` calls a shadow; false: none. */
@@ -379,10 +421,15 @@ static void mistakes_change_nothing(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		NET_TEST(what_it_counts_comes_true),	       NET_TEST(connections_are_left_alone),
-		NET_TEST(what_it_would_admit_is_counted),      NET_TEST(it_comes_and_goes),
-		NET_TEST(what_it_cannot_see_is_said),	       NET_TEST(it_says_of_which_policy),
-		NET_TEST(it_is_attached_in_its_own_namespace), NET_TEST(mistakes_change_nothing),
+		NET_TEST(what_it_counts_comes_true),
+		NET_TEST(connections_are_left_alone),
+		NET_TEST(what_it_would_admit_is_counted),
+		NET_TEST(it_comes_and_goes),
+		NET_TEST(forwarded_packets_would_go_as_they_came),
+		NET_TEST(what_it_cannot_see_is_said),
+		NET_TEST(it_says_of_which_policy),
+		NET_TEST(it_is_attached_in_its_own_namespace),
+		NET_TEST(mistakes_change_nothing),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
