@@ -43,21 +43,9 @@ int cmd_adopt(const struct options *options, int argc, char **argv)
 	struct rehoming r = {};
 	struct in_force f = {};
 	struct instance in = {};
-	int err = require_privileges();
+	int err = in_force_lock(&f, &in, options->instance);
 
 	(void)argc, (void)argv;
-	if (!err)
-		err = instance_init(&in, options->instance, false);
-	if (!err)
-		err = instance_lock_existing(&in);
-	if (!err)
-		err = instance_open(&in);
-	if (!err)
-		err = in_force_read(&in, &f);
-	if (!err && !f.generation)
-		err = -ENOENT;
-	if (err == -ENOENT)
-		log_error(0, "no policy is in force (instance '%s')", options->instance);
 	if (!err)
 		err = rehome(&r, &in, &f);
 	if (!err && options->json)
