@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * Sockets whose processes live in another cgroup than the sockets were made in:
- * moved processes, and services whose sockets a manager opened.
+ * Sockets whose processes live in another cgroup than the sockets were made in.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/ip.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "capture.h"
 #include "hostqos.h"
 #include "process.h"
+#include "puppet.h"
 #include "sockets.h"
 #include "traffic.h"
 
@@ -29,12 +26,6 @@
 
 static const char policy[] = "classes: { a: { dscp: EF, cgroup: @/a }, b: { dscp: AF21 } }\n"
 			     "rules: [{ match: { cgroup: @/b }, class: b }]\n";
-
-/* A process that does what it is told by single letters. */
-struct puppet {
-	pid_t pid;
-	int orders;
-};
 
 enum { UDP, TCP, LISTENER, SOCKETS };
 
@@ -70,49 +61,6 @@ static void be_puppet(int orders)
 	_exit(0);
 }
 
-static struct puppet start_puppet(const struct place *place, void (*be)(int orders))
-{
-	struct puppet p;
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC))
-		fail_msg("pipe: %s", strerror(errno));
-	p.pid = place_fork(place, 0);
-	if (p.pid == 0) {
-		close(ends[1]);
-		be(ends[0]);
-	}
-	close(ends[0]);
-	p.orders = ends[1];
-	return p;
-}
-
-static void order(const struct puppet *p, char letter)
-{
-	if (write(p->orders, &letter, 1) != 1)
-		fail_msg("the process is gone: %s", strerror(errno));
-}
-
-static void end_puppet(struct puppet *p)
-{
-	close(p->orders);
-	waitpid(p->pid, NULL, 0);
-}
-
-static void move_to(const struct testbed *tb, pid_t pid, const char *cgroup)
-{
-	struct place place = near_place(tb, cgroup);
-	char path[PATH_MAX], number[16];
-	int fd, n;
-
-	snprintf(path, sizeof(path), "%s%s/cgroup.procs", cgroup_mount(), place.cgroup);
-	n = snprintf(number, sizeof(number), "%d", pid);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, number, n) != n)
-		fail_msg("%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 /* The scene: a puppet at /a, the far side, its ends of the connections. */
 struct scene {
 	struct testbed *tb;
@@ -127,7 +75,7 @@ static struct scene begin(struct testbed *tb)
 	struct scene s = {.tb = tb, .c = capture_start(tb, tb->far, FAR_IF)};
 
 	s.listener = tcp_listener(&far, FAR4, TCP_PORT);
-	s.puppet = start_puppet(&near, be_puppet);
+	s.puppet = puppet_start(&near, be_puppet);
 	s.server = accept_from(s.listener);
 	AWAIT(netns_listens(tb->near, IPPROTO_TCP, LISTEN_PORT));
 	return s;
@@ -135,7 +83,7 @@ static struct scene begin(struct testbed *tb)
 
 static void finish(struct scene *s)
 {
-	end_puppet(&s->puppet);
+	puppet_end(&s->puppet);
 	close(s->server);
 	close(s->listener);
 }
@@ -147,7 +95,7 @@ static void expect_marks(struct scene *s, int dscp)
 	int client;
 
 	capture_clear(s->c);
-	order(&s->puppet, 's');
+	puppet_order(&s->puppet, 's');
 	receive_bytes(s->server, 1);
 	client = tcp_client(&far, NEAR4, LISTEN_PORT);
 	receive_end(client);
@@ -155,11 +103,6 @@ static void expect_marks(struct scene *s, int dscp)
 	judge(s->c, FLOW(.to_port = UDP_PORT), dscp, 1);
 	judge(s->c, FLOW(.to_port = TCP_PORT, .data = true), dscp, 1);
 	judge(s->c, FLOW(.from_port = LISTEN_PORT), dscp, 2);
-}
-
-static size_t length_of(struct json_object *json, const char *array)
-{
-	return json_object_array_length(json_member(json, array));
 }
 
 /* How many flows `show flows` calls stale, all of them held there. */
@@ -170,7 +113,7 @@ static int count_stale(struct testbed *tb, const char *held_in)
 	int stale = 0;
 	size_t i;
 
-	for (i = 0; i < length_of(json, "flows"); i++) {
+	for (i = 0; i < json_object_array_length(json_member(json, "flows")); i++) {
 		flow = json_object_array_get_idx(json_member(json, "flows"), i);
 		if (!json_object_get_boolean(json_member(flow, "stale")))
 			continue;
@@ -180,16 +123,6 @@ static int count_stale(struct testbed *tb, const char *held_in)
 	}
 	json_object_put(json);
 	return stale;
-}
-
-static void expect_adoption(struct testbed *tb, size_t rehomed, size_t undecided)
-{
-	struct json_object *json = hostqos_json(tb, 0, "adopt");
-
-	if (length_of(json, "rehomed") != rehomed || length_of(json, "undecided") != undecided)
-		fail_msg("not %zu and %zu: %s", rehomed, undecided,
-			 json_object_to_json_string(json));
-	json_object_put(json);
 }
 
 static void moved_process_keeps_its_class_until_it_is_adopted(void **state)
@@ -232,21 +165,6 @@ static void moved_process_older_than_the_policy_is_adopted(void **state)
 	finish(&s);
 }
 
-static pid_t child_of(pid_t pid)
-{
-	char path[64];
-	int child = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%d", &child) != 1)
-		child = 0;
-	if (file)
-		fclose(file);
-	return child;
-}
-
 static void holders_that_differ_leave_it_where_it_is(void **state)
 {
 	struct testbed *tb = *state;
@@ -256,7 +174,7 @@ static void holders_that_differ_leave_it_where_it_is(void **state)
 
 	apply(tb, policy);
 	s = begin(tb);
-	order(&s.puppet, 'f');
+	puppet_order(&s.puppet, 'f');
 	AWAIT((child = child_of(s.puppet.pid)));
 	/* One of them is where the socket was made. */
 	move_to(tb, child, "/b");
@@ -306,7 +224,7 @@ static void home_that_is_gone_is_not_read(void **state)
 	move_to(tb, s.puppet.pid, "/c");
 	cgroup_remove(b.cgroup);
 	apply(tb, "classes: { default: { dscp: CS1 }, c: { dscp: EF, cgroup: @/c } }\n");
-	order(&s.puppet, 's');
+	puppet_order(&s.puppet, 's');
 	receive_bytes(s.server, 1);
 	expect_adoption(tb, SOCKETS, 0);
 	close(tcp_client(&(struct place){.netns = tb->far}, NEAR4, LISTEN_PORT));
@@ -358,24 +276,15 @@ static void threads_of_a_process_have_their_own_sockets(void **state)
 		  "  - { match: { cgroup: @/b }, class: b }\n");
 	thread_cgroup = threads;
 	near = near_place(tb, "/b");
-	p = start_puppet(&near, be_threaded);
-	order(&p, 's');
+	p = puppet_start(&near, be_threaded);
+	puppet_order(&p, 's');
 	await_packets(c, FLOW(.to_port = UDP_PORT), 1);
 	assert_int_equal(count_stale(tb, "/b"), 0);
 	expect_adoption(tb, 0, 0);
-	order(&p, 's');
+	puppet_order(&p, 's');
 	await_packets(c, FLOW(.to_port = UDP_PORT), 2);
 	judge(c, FLOW(.to_port = UDP_PORT), EF, 2);
-	end_puppet(&p);
-}
-
-static bool has_said(struct process *watch, const char *what)
-{
-	char *text = process_output(watch);
-	bool said = strstr(text, what);
-
-	free(text);
-	return said;
+	puppet_end(&p);
 }
 
 static void watch_adopts_by_itself(void **state)
@@ -420,203 +329,6 @@ static void watch_looks_at_all_where_it_missed_some(void **state)
 	finish(&s);
 }
 
-/* A service: answers each connection on descriptor 3 with one byte. */
-#define SERVE  "serve"
-#define DAEMON "daemon" /* in the background, as daemon(3) */
-
-static int serve(bool in_background)
-{
-	int fd;
-
-	if (in_background && fork())
-		return 0;
-	while ((fd = accept(3, NULL, NULL)) >= 0) {
-		send(fd, "x", 1, MSG_NOSIGNAL);
-		close(fd);
-	}
-	return 1;
-}
-
-#define SERVICE SCRATCH "/service"
-
-/*
- * What systemd does: opens sockets of services, starts one of them on its own
- * socket, in its own cgroup, and holds all of them all along.
- */
-static const char *service_verb = SERVE;
-
-static void be_manager(int orders)
-{
-	int mine, its;
-	char order;
-
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	for (mine = 0; mine < 2; mine++) {
-		its = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		bind_to(its, NEAR4, LISTEN_PORT + mine);
-		listen(its, 8);
-	}
-	if (read(orders, &order, 1) == 1 && fork() == 0) {
-		/* Told when it has been moved. */
-		if (read(orders, &order, 1) != 1)
-			_exit(1);
-		dup2(its, 3);
-		execl(SERVICE, SERVICE, service_verb, NULL);
-		_exit(1);
-	}
-	for (;;)
-		if (wait(NULL) < 0)
-			pause();
-}
-
-static struct puppet start_manager(struct testbed *tb)
-{
-	struct place place = near_place(tb, "/init.scope");
-	struct puppet p;
-	int ends[2];
-
-	run(tb, &place, "cp /proc/%d/exe " SERVICE, getpid());
-	if (pipe2(ends, O_CLOEXEC))
-		fail_msg("pipe: %s", strerror(errno));
-	p.pid = place_fork(&place, 0);
-	if (p.pid == 0)
-		be_manager(ends[0]);
-	close(ends[0]);
-	p.orders = ends[1];
-	AWAIT(netns_listens(tb->near, IPPROTO_TCP, LISTEN_PORT + 1));
-	return p;
-}
-
-static void expect_service(struct testbed *tb, struct capture *c, int dscp)
-{
-	struct place far = far_place(tb);
-	int client = tcp_client(&far, NEAR4, LISTEN_PORT + 1);
-
-	receive_bytes(client, 1);
-	receive_end(client);
-	close(client);
-	judge(c, FLOW(.from_port = LISTEN_PORT + 1), dscp, 2);
-	capture_clear(c);
-}
-
-/* The other service's socket is nobody's but the manager's. */
-static void expect_other_service(struct testbed *tb, struct capture *c, int dscp)
-{
-	struct place far = far_place(tb);
-
-	close(tcp_client(&far, NEAR4, LISTEN_PORT));
-	judge(c, FLOW(.from_port = LISTEN_PORT), dscp, 1);
-	capture_clear(c);
-}
-
-#define SERVICES                                                                                   \
-	"classes: { manager: { dscp: EF }, web: { dscp: AF21 } }\n"                                \
-	"rules:\n"                                                                                 \
-	"  - { match: { cgroup: @/web, exe: " SERVICE " }, class: web }\n"                         \
-	"  - { match: { cgroup: @/init.scope }, class: manager }\n"
-
-static void socket_of_a_service_goes_to_the_service(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager = start_manager(tb);
-	pid_t service;
-
-	apply(tb, SERVICES);
-	order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	/* About to be started: it holds all that its parent holds. */
-	move_to(tb, service, "/web");
-	expect_adoption(tb, 0, 0);
-	order(&manager, 'x');
-	expect_service(tb, c, EF);
-	expect_adoption(tb, 1, 0);
-	expect_service(tb, c, AF21);
-	expect_other_service(tb, c, EF);
-	kill(service, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	end_puppet(&manager);
-}
-
-/* It did not begin with execve(2), and its parent is the manager now: it is no service to come. */
-static void service_in_the_background_holds_its_sockets(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager;
-	pid_t service, daemon;
-
-	service_verb = DAEMON;
-	manager = start_manager(tb);
-	service_verb = SERVE;
-	apply(tb, SERVICES);
-	order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	move_to(tb, service, "/web");
-	order(&manager, 'x');
-	AWAIT((daemon = child_of(manager.pid)) && daemon != service);
-	expect_service(tb, c, EF);
-	expect_adoption(tb, 1, 0);
-	expect_service(tb, c, AF21);
-	expect_other_service(tb, c, EF);
-	kill(daemon, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	end_puppet(&manager);
-}
-
-static void watch_sees_a_service_begin(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager = start_manager(tb);
-	struct process *watch;
-	pid_t service;
-
-	apply(tb, SERVICES);
-	watch = hostqos_start(tb, "-j watch");
-	AWAIT(has_said(watch, "interfaces"));
-	order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	move_to(tb, service, "/web");
-	order(&manager, 'x');
-	AWAIT(has_said(watch, "\"class\":\"web\""));
-	expect_service(tb, c, AF21);
-	expect_other_service(tb, c, EF);
-	kill(service, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	end_puppet(&manager);
-}
-
-/* Its first process has ended when watch comes to look. */
-static void watch_finds_a_service_in_the_background(void **state)
-{
-	struct testbed *tb = *state;
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager;
-	struct process *watch;
-	pid_t service, daemon;
-
-	service_verb = DAEMON;
-	manager = start_manager(tb);
-	service_verb = SERVE;
-	apply(tb, SERVICES);
-	watch = hostqos_start(tb, "-j watch");
-	AWAIT(has_said(watch, "interfaces"));
-	order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	move_to(tb, service, "/web");
-	process_kill(watch, SIGSTOP);
-	order(&manager, 'x');
-	AWAIT((daemon = child_of(manager.pid)) && daemon != service);
-	process_kill(watch, SIGCONT);
-	AWAIT(has_said(watch, "\"class\":\"web\""));
-	expect_service(tb, c, AF21);
-	expect_other_service(tb, c, EF);
-	kill(daemon, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	end_puppet(&manager);
-}
-
 static void another_pid_namespace_is_reported(void **state)
 {
 	struct testbed *tb = *state;
@@ -641,14 +353,8 @@ int main(int argc, char **argv)
 		NET_TEST(threads_of_a_process_have_their_own_sockets),
 		NET_TEST(watch_adopts_by_itself),
 		NET_TEST(watch_looks_at_all_where_it_missed_some),
-		NET_TEST(socket_of_a_service_goes_to_the_service),
-		NET_TEST(service_in_the_background_holds_its_sockets),
-		NET_TEST(watch_sees_a_service_begin),
-		NET_TEST(watch_finds_a_service_in_the_background),
 		NET_TEST(another_pid_namespace_is_reported),
 	};
 
-	if (argc == 2 && (!strcmp(argv[1], SERVE) || !strcmp(argv[1], DAEMON)))
-		return serve(!strcmp(argv[1], DAEMON));
 	return RUN_NET_TESTS(argc, argv, tests);
 }
