@@ -53,8 +53,9 @@ static void enter_netns(const struct instance *in)
 	struct hq_install install;
 
 	if (!instance_install(in, &install) && netns_enter(install.netns))
-		log_warning("no process is left in the network namespace that this instance "
-			    "governed; tc filters there, if any, stay until it goes");
+		log_warning(
+			"no process is left in the network namespace that this instance "
+			"governed, and it has no name; tc filters there, if any, stay until it goes");
 }
 
 int detach_all(struct instance *in, struct adoption *adoption)

@@ -52,9 +52,12 @@ static struct json_object *id_json(__u32 id)
 	return id ? json_object_new_int64(id) : NULL;
 }
 
-/* `link` is NULL for a filter. */
+/* What of another network namespace nobody can look at is neither in place nor missing. */
+#define UNSEEN (-1)
+
+/* `link` is NULL for a filter; `ok` is 0, 1 or UNSEEN. */
 static void add_attached(struct status *s, const char *hook, const char *target,
-			 const struct link *link, const char *why, bool ok)
+			 const struct link *link, const char *why, int ok)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -62,10 +65,10 @@ static void add_attached(struct status *s, const char *hook, const char *target,
 	json_add_string(o, "target", target);
 	json_add(o, "link_id", id_json(link ? link->id : 0));
 	json_add(o, "program_id", id_json(link ? link->program_id : 0));
-	json_add_bool(o, "ok", ok);
+	json_add(o, "ok", ok == UNSEEN ? NULL : json_object_new_boolean(ok));
 	json_add_string(o, "why", why);
 	json_object_array_add(s->attached, o);
-	s->healthy &= ok;
+	s->healthy &= ok != 0;
 }
 
 /* Where the kernel says that a hook is, not where it was once put. */
@@ -106,7 +109,7 @@ static int tell_interface(__u32 ifindex, const struct hq_interface *note, void *
 	if (!note->tcx) {
 		s->clsact = true;
 		add_attached(s, "tc_egress (clsact)", name, NULL, "marks and meters packets",
-			     filter_in_place(&s->in, ifindex, note));
+			     s->elsewhere ? UNSEEN : filter_in_place(&s->in, ifindex, note));
 		if (!s->elsewhere)
 			ahead_of_filter(name, ifindex, note);
 		return 0;
@@ -252,6 +255,13 @@ static void print_json(const struct status *s, const char *instance)
 	json_print(o);
 }
 
+static const char *ok_text(struct json_object *ok)
+{
+	if (!ok)
+		return "not seen";
+	return json_object_get_boolean(ok) ? "ok" : "MISSING";
+}
+
 static void print_attached(const struct status *s)
 {
 	static const char *const headings[] = {"HOOK", "TARGET", ">LINK", "STATE", "WHY", NULL};
@@ -264,7 +274,7 @@ static void print_attached(const struct status *s)
 		text_table_cell(&table, "%s", json_text(o, "hook", "-"));
 		text_table_cell(&table, "%s", json_text(o, "target", "-"));
 		text_table_cell(&table, "%s", json_text(o, "link_id", "-"));
-		text_table_cell(&table, "%s", json_is_true(o, "ok") ? "ok" : "MISSING");
+		text_table_cell(&table, "%s", ok_text(json_object_object_get(o, "ok")));
 		text_table_cell(&table, "%s", json_text(o, "why", "-"));
 	}
 	text_table_print(&table);

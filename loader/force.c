@@ -280,14 +280,13 @@ int force_remove(struct instance *in)
 	return err ? err : instance_remove(in);
 }
 
-static int try_process(const char *name, void *arg)
+/* 1 where it is the one with this inode number, and this process has entered it. */
+static int enter(const char *path, __u32 inode)
 {
-	char path[PATH_MAX];
 	struct stat st;
 	int fd, err;
 
-	snprintf(path, sizeof(path), "/proc/%s/ns/net", name);
-	if (!isdigit((unsigned char)*name) || stat(path, &st) || st.st_ino != *(__u32 *)arg)
+	if (stat(path, &st) || st.st_ino != inode)
 		return 0;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -297,9 +296,28 @@ static int try_process(const char *name, void *arg)
 	return err ? 0 : 1;
 }
 
+static int try_process(const char *name, void *inode)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/proc/%s/ns/net", name);
+	return isdigit((unsigned char)*name) ? enter(path, *(__u32 *)inode) : 0;
+}
+
+static int try_name(const char *name, void *inode)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/run/netns/%s", name); /* ip-netns(8) */
+	return enter(path, *(__u32 *)inode);
+}
+
 int netns_enter(__u32 inode)
 {
 	if (!inode || own_netns() == inode)
 		return 0;
-	return for_each_entry("/proc", try_process, &inode) == 1 ? 0 : -ENOENT;
+	return for_each_entry("/run/netns", try_name, &inode) == 1 ||
+			       for_each_entry("/proc", try_process, &inode) == 1
+		       ? 0
+		       : -ENOENT;
 }

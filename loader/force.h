@@ -38,7 +38,7 @@ int detach_all(struct instance *in, struct adoption *adoption);
 /* Remove every link, filter, cgroup, map and directory of the installation. */
 int force_remove(struct instance *in);
 
-/* Go to the network namespace of this inode number, if a process can show the way. */
+/* Go to the network namespace of this inode number, if a name or a process can show the way. */
 int netns_enter(__u32 inode);
 
 #endif

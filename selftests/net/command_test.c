@@ -86,12 +86,16 @@ static void status_is_read_back_from_the_kernel(void **state)
 	assert_int_equal(hostqos(tb, "status"), 1);
 }
 
-/* From where no process leads back: not the names that its numbers have here. */
-static void status_names_the_interfaces_that_are_governed(void **state)
+/*
+ * From where no process leads back: not the names that its numbers have here, and
+ * nothing stays behind where the namespace has a name.
+ */
+static void interfaces_of_a_namespace_that_no_process_is_in(void **state)
 {
 	struct testbed *tb = *state;
 	struct place near = near_place(tb, NULL), far = far_place(tb);
 	struct process *p;
+	char script[1024];
 
 	run(tb, &near, "ip link add here0 index 77 type veth peer name here1");
 	run(tb, &far, "ip link add there0 index 77 type veth peer name there1");
@@ -102,6 +106,17 @@ static void status_names_the_interfaces_that_are_governed(void **state)
 	assert_int_equal(process_wait(p), 0);
 	assert_non_null(strstr(process_output(p), " here0 "));
 	assert_null(strstr(process_output(p), "there0 "));
+	/* As `ip netns` names it, in a /run of our own. */
+	snprintf(script, sizeof(script),
+		 "mount -t tmpfs run /run && mkdir /run/netns && touch /run/netns/near &&"
+		 "mount --bind /proc/%d/fd/%d /run/netns/near && %s --instance %s detach",
+		 getpid(), tb->near, hostqos_binary(), tb->instance);
+	p = process_startv(tb, &far, (char *[]){"unshare", "--mount", "sh", "-c", script, NULL});
+	assert_int_equal(process_wait(p), 0);
+	assert_string_equal(process_errors(p), "");
+	p = process_start(tb, &near, "tc qdisc show dev here0");
+	assert_int_equal(process_wait(p), 0);
+	assert_null(strstr(process_output(p), "clsact"));
 }
 
 static void show_counts_what_was_sent(void **state)
@@ -275,7 +290,7 @@ int main(int argc, char **argv)
 		NET_TEST(run_places_the_command_in_its_class),
 		NET_TEST(run_exits_as_the_command_does),
 		NET_TEST(status_is_read_back_from_the_kernel),
-		NET_TEST(status_names_the_interfaces_that_are_governed),
+		NET_TEST(interfaces_of_a_namespace_that_no_process_is_in),
 		NET_TEST(show_counts_what_was_sent),
 		NET_TEST(show_counts_a_connection_once),
 		NET_TEST(show_counts_a_udp_socket_once),
