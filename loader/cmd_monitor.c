@@ -19,14 +19,14 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "clock.h"
 #include "counters.h"
-#include "monitor_events.h"
 #include "log.h"
+#include "monitor_events.h"
 #include "suggest.h"
 #include "verbs.h"
 
-#define SECOND	      1000000000ULL
-#define KEEP_WATCHING (5 * SECOND) /* beyond the last renewal */
+#define KEEP_WATCHING (5 * SECOND_NS) /* beyond the last renewal */
 #define TICK_MS	      200
 #define LIMIT	      1000		   /* events of a kind in a second */
 #define NO_CLASS      (HQ_MAX_CLASSES + 1) /* what the filter has where its class is gone */

@@ -17,13 +17,13 @@
 #include <unistd.h>
 
 #include "apply.h"
+#include "clock.h"
 #include "force.h"
 #include "log.h"
 #include "output.h"
 #include "verbs.h"
 
 #define DEFAULT_DURATION "60s"
-#define SECOND_NS	 1000000000ULL
 #define LONGEST		 (7 * 86400) /* s */
 
 /* "90s", "5m", "1h": ns; 0 where it is no such thing. */

@@ -12,23 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <netlink/netlink.h>
 
 #include "apply.h"
+#include "clock.h"
 #include "exe.h"
 #include "homes.h"
 #include "log.h"
-#include "service_manager.h"
-#include "watch_moves.h"
 #include "output.h"
-#include "watch_paths.h"
+#include "service_manager.h"
 #include "verbs.h"
+#include "watch_moves.h"
+#include "watch_paths.h"
 
 /* After a failure that no event need follow, such as a lack of memory. */
-#define RETRY_SECONDS 10
+#define RETRY_NS (10 * SECOND_NS)
 
 struct watch {
 	const struct options *options;
@@ -37,8 +37,8 @@ struct watch {
 	struct moves moves;
 	int claim;
 	bool over;
-	int err;	  /* of the last look */
-	time_t retry;	  /* then all is looked at again; 0: nothing calls for that */
+	int err;     /* of the last look */
+	__u64 retry; /* monotonic_ns(): then all is looked at again; 0: nothing calls for that */
 	__u32 generation; /* what was told last; 0: that there is none */
 	char *interfaces;
 	char *gone;
@@ -331,14 +331,6 @@ static int look_at_all(struct watch *w)
 /* What events concern: bits. */
 enum { INTERFACES = 1, SOCKETS = 2, ALL = 4 };
 
-static time_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
-
 /* Does a failure call for another try, though nothing tells of a change? */
 static bool must_retry(int err)
 {
@@ -364,22 +356,25 @@ static void look_at(struct watch *w, int events)
 			w->err = err;
 	}
 	if (must_retry(w->err) && !w->retry)
-		w->retry = now() + RETRY_SECONDS;
+		w->retry = monotonic_ns() + RETRY_NS;
 }
 
 /* Wait for events that matter, or -errno. */
 static int wait_for_events(struct watch *w)
 {
-	struct timespec limit = {};
+	struct timespec limit;
 	struct pollfd fds[] = {{.fd = w->paths.fd, .events = POLLIN},
 			       {.fd = nl_socket_get_fd(w->links), .events = POLLIN},
 			       {.fd = moves_fd(&w->moves), .events = POLLIN}};
 	int n, events = 0;
+	__u64 now, left;
 	sigset_t none;
 
 	sigemptyset(&none);
 	while (!events) {
-		limit.tv_sec = w->retry > now() ? w->retry - now() : 0;
+		now = monotonic_ns();
+		left = w->retry > now ? w->retry - now : 0;
+		limit = (struct timespec){.tv_sec = left / SECOND_NS, .tv_nsec = left % SECOND_NS};
 		n = ppoll(fds, 3, w->retry ? &limit : NULL, &none);
 		if (n < 0)
 			return log_error(-errno, "cannot wait for events");
@@ -388,7 +383,7 @@ static int wait_for_events(struct watch *w)
 			events |= SOCKETS;
 		if (interfaces_changed(w->links))
 			events |= INTERFACES;
-		if (paths_changed(&w->paths) || (w->retry && now() >= w->retry))
+		if (paths_changed(&w->paths) || (w->retry && monotonic_ns() >= w->retry))
 			events |= ALL;
 	}
 	return events;

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -16,6 +15,7 @@
 #include <hostqos/bucket.h>
 
 #include "cgroups.h"
+#include "clock.h"
 #include "egress.h"
 #include "force.h"
 #include "log.h"
@@ -59,23 +59,15 @@ static int clear_new_classes(const struct instance *in, const struct hq_image *i
 	return err;
 }
 
-static __u64 ticks_now(void)
-{
-	struct timespec clock;
-
-	clock_gettime(CLOCK_MONOTONIC, &clock); /* bpf_ktime_get_ns()'s */
-	return hq_ticks(clock.tv_sec * 1000000000ULL + clock.tv_nsec);
-}
-
 /* What the bucket holds or owes, in bytes, stays. The programs go on charging it meanwhile. */
 static void convert_bucket(struct hq_bucket *bucket, const struct hq_meter *from,
 			   const struct hq_meter *to)
 {
 	__u64 tat = __atomic_load_n(&bucket->tat, __ATOMIC_RELAXED);
 
-	while (!__atomic_compare_exchange_n(&bucket->tat, &tat,
-					    hq_bucket_convert(tat, ticks_now(), from, to), false,
-					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	while (!__atomic_compare_exchange_n(
+		&bucket->tat, &tat, hq_bucket_convert(tat, hq_ticks(monotonic_ns()), from, to),
+		false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cgroups.h"
+#include "clock.h"
 #include "counters.h"
 #include "monitor_events.h"
 #include "log.h"
@@ -16,19 +17,6 @@ static const char *const kind_names[HQ_NEVENTS] = {
 	[HQ_EVENT_PACKET] = "packet",	      [HQ_EVENT_REFUSED] = "refused",
 	[HQ_EVENT_DROPPED] = "dropped",	      [HQ_EVENT_REMARKED] = "remarked",
 };
-
-static __u64 clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
-
-__u64 monotonic_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
 
 /* RFC 3339, of a moment of CLOCK_MONOTONIC. */
 static void add_time(struct json_object *o, __u64 ns)

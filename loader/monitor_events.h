@@ -15,9 +15,6 @@ struct teller {
 	const struct instance *in;
 };
 
-/* CLOCK_MONOTONIC, as bpf_ktime_get_ns(). */
-__u64 monotonic_ns(void);
-
 /* Where another policy is in force now, tell so. 0; -ENODEV where there is none any more. */
 int teller_follow(struct teller *t);
 void teller_close(struct teller *t);

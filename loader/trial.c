@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_ether.h>
 
+#include "clock.h"
 #include "force.h"
 #include "links.h"
 #include "log.h"
@@ -20,19 +20,11 @@
 #define TRIAL "trial"
 
 /* So long has a process time to go back as it should be done, with all that follows. */
-#define FALLBACK_NS 2000000000ULL
-
-static __u64 boottime_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
+#define FALLBACK_NS (2 * SECOND_NS)
 
 bool trial_ran_out(const struct hq_trial *t)
 {
-	return boottime_ns() >= t->deadline;
+	return clock_ns(CLOCK_BOOTTIME) >= t->deadline;
 }
 
 /* Descriptor of the map, or -errno. */
@@ -112,7 +104,7 @@ int trial_begin(const struct instance *in, struct trial *trial, __u32 generation
 		return err;
 	trial->record.generation = generation;
 	trial->record.back = back;
-	trial->record.deadline = boottime_ns() + trial->duration;
+	trial->record.deadline = clock_ns(CLOCK_BOOTTIME) + trial->duration;
 	trial->record.fallback = trial->record.deadline + FALLBACK_NS;
 	err = write_trial(bpf_object__find_map_fd_by_name(object_of(skel), TRIAL), &trial->record);
 	if (err)
@@ -223,7 +215,7 @@ static char *former_file(const struct instance *in, const struct hq_trial *t)
 struct json_object *trial_json(const struct instance *in, const struct hq_trial *t)
 {
 	struct json_object *o = json_object_new_object();
-	__s64 left = (__s64)(t->deadline - boottime_ns());
+	__s64 left = (__s64)(t->deadline - clock_ns(CLOCK_BOOTTIME));
 	char *back = former_file(in, t);
 
 	json_add_count(o, "until", time(NULL) + left / 1000000000);
