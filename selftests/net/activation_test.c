@@ -45,7 +45,7 @@ static int serve(bool in_background)
  * What systemd does: opens sockets of services, starts one of them on its own
  * socket, in its own cgroup, and holds all of them all along.
  */
-static const char *service_verb = SERVE;
+static const char *service_verb;
 
 static void be_manager(int orders)
 {
@@ -71,15 +71,34 @@ static void be_manager(int orders)
 			pause();
 }
 
-static struct puppet start_manager(struct testbed *tb)
+static struct puppet start_manager(struct testbed *tb, const char *verb)
 {
 	struct place place = near_place(tb, "/init.scope");
 	struct puppet p;
 
+	service_verb = verb;
 	run(tb, &place, "cp /proc/%d/exe " SERVICE, getpid());
 	p = puppet_start(&place, be_manager);
 	AWAIT(netns_listens(tb->near, IPPROTO_TCP, LISTEN_PORT + 1));
 	return p;
+}
+
+/* About to be started: it holds all that its parent holds. */
+static pid_t prepare_service(struct testbed *tb, const struct puppet *manager)
+{
+	pid_t service;
+
+	puppet_order(manager, 'f');
+	AWAIT((service = child_of(manager->pid)));
+	move_to(tb, service, "/web");
+	return service;
+}
+
+static void end_services(struct puppet *manager, pid_t service)
+{
+	kill(service, SIGKILL);
+	kill(manager->pid, SIGKILL);
+	puppet_end(manager);
 }
 
 static void expect_service(struct testbed *tb, struct capture *c, int dscp)
@@ -114,23 +133,18 @@ static void socket_of_a_service_goes_to_the_service(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager = start_manager(tb);
+	struct puppet manager = start_manager(tb, SERVE);
 	pid_t service;
 
 	apply(tb, SERVICES);
-	puppet_order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	/* About to be started: it holds all that its parent holds. */
-	move_to(tb, service, "/web");
+	service = prepare_service(tb, &manager);
 	expect_adoption(tb, 0, 0);
 	puppet_order(&manager, 'x');
 	expect_service(tb, c, EF);
 	expect_adoption(tb, 1, 0);
 	expect_service(tb, c, AF21);
 	expect_other_service(tb, c, EF);
-	kill(service, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	puppet_end(&manager);
+	end_services(&manager, service);
 }
 
 /* It did not begin with execve(2), and its parent is the manager now: it is no service to come. */
@@ -138,48 +152,37 @@ static void service_in_the_background_holds_its_sockets(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager;
+	struct puppet manager = start_manager(tb, DAEMON);
 	pid_t service, daemon;
 
-	service_verb = DAEMON;
-	manager = start_manager(tb);
-	service_verb = SERVE;
 	apply(tb, SERVICES);
-	puppet_order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	move_to(tb, service, "/web");
+	service = prepare_service(tb, &manager);
 	puppet_order(&manager, 'x');
 	AWAIT((daemon = child_of(manager.pid)) && daemon != service);
 	expect_service(tb, c, EF);
 	expect_adoption(tb, 1, 0);
 	expect_service(tb, c, AF21);
 	expect_other_service(tb, c, EF);
-	kill(daemon, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	puppet_end(&manager);
+	end_services(&manager, daemon);
 }
 
 static void watch_sees_a_service_begin(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager = start_manager(tb);
+	struct puppet manager = start_manager(tb, SERVE);
 	struct process *watch;
 	pid_t service;
 
 	apply(tb, SERVICES);
 	watch = hostqos_start(tb, "-j watch");
-	AWAIT(has_said(watch, "interfaces"));
-	puppet_order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	move_to(tb, service, "/web");
+	AWAIT(process_said(watch, "interfaces", 1));
+	service = prepare_service(tb, &manager);
 	puppet_order(&manager, 'x');
-	AWAIT(has_said(watch, "\"class\":\"web\""));
+	AWAIT(process_said(watch, "\"class\":\"web\"", 1));
 	expect_service(tb, c, AF21);
 	expect_other_service(tb, c, EF);
-	kill(service, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	puppet_end(&manager);
+	end_services(&manager, service);
 }
 
 /* Its first process has ended when watch comes to look. */
@@ -187,29 +190,22 @@ static void watch_finds_a_service_in_the_background(void **state)
 {
 	struct testbed *tb = *state;
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	struct puppet manager;
+	struct puppet manager = start_manager(tb, DAEMON);
 	struct process *watch;
 	pid_t service, daemon;
 
-	service_verb = DAEMON;
-	manager = start_manager(tb);
-	service_verb = SERVE;
 	apply(tb, SERVICES);
 	watch = hostqos_start(tb, "-j watch");
-	AWAIT(has_said(watch, "interfaces"));
-	puppet_order(&manager, 'f');
-	AWAIT((service = child_of(manager.pid)));
-	move_to(tb, service, "/web");
+	AWAIT(process_said(watch, "interfaces", 1));
+	service = prepare_service(tb, &manager);
 	process_kill(watch, SIGSTOP);
 	puppet_order(&manager, 'x');
 	AWAIT((daemon = child_of(manager.pid)) && daemon != service);
 	process_kill(watch, SIGCONT);
-	AWAIT(has_said(watch, "\"class\":\"web\""));
+	AWAIT(process_said(watch, "\"class\":\"web\"", 1));
 	expect_service(tb, c, AF21);
 	expect_other_service(tb, c, EF);
-	kill(daemon, SIGKILL);
-	kill(manager.pid, SIGKILL);
-	puppet_end(&manager);
+	end_services(&manager, daemon);
 }
 
 int main(int argc, char **argv)

@@ -296,9 +296,9 @@ static void watch_adopts_by_itself(void **state)
 	apply(tb, policy);
 	s = begin(tb);
 	watch = hostqos_start(tb, "watch");
-	AWAIT(has_said(watch, "interfaces:"));
+	AWAIT(process_said(watch, "interfaces:", 1));
 	move_to(tb, s.puppet.pid, "/b");
-	AWAIT(has_said(watch, "class b"));
+	AWAIT(process_said(watch, "class b", 1));
 	expect_marks(&s, AF21);
 	assert_int_equal(count_stale(tb, "/b"), 0);
 	finish(&s);
@@ -316,7 +316,7 @@ static void watch_looks_at_all_where_it_missed_some(void **state)
 	apply(tb, policy);
 	s = begin(tb);
 	watch = hostqos_start(tb, "watch");
-	AWAIT(has_said(watch, "interfaces:"));
+	AWAIT(process_said(watch, "interfaces:", 1));
 	process_kill(watch, SIGSTOP);
 	for (i = 0; i < 2500; i++) {
 		move_to(tb, other->pid, "/b");
@@ -324,7 +324,7 @@ static void watch_looks_at_all_where_it_missed_some(void **state)
 	}
 	move_to(tb, s.puppet.pid, "/b");
 	process_kill(watch, SIGCONT);
-	AWAIT(has_said(watch, "class b"));
+	AWAIT(process_said(watch, "class b", 1));
 	expect_marks(&s, AF21);
 	finish(&s);
 }

@@ -19,6 +19,7 @@
 #include <linux/pkt_cls.h>
 
 #include "capture.h"
+#include "filter.h"
 #include "hostqos.h"
 #include "process.h"
 #include "sockets.h"
@@ -231,19 +232,11 @@ static void attach_ender(void *arg)
 	int ifindex = if_nametoindex(NEAR_IF);
 	struct ender *e = arg;
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = e->ahead ? F_BEFORE : 0);
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = 9, .priority = e->ahead ? 1 : 2);
-	int err, program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "ender", "GPL", end, 2, NULL);
+	int program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "ender", "GPL", end, 2, NULL);
 
 	e->link = bpf_link_create(program, ifindex, TCX_EGRESS, &opts);
-	if (e->link < 0) {
-		filter.prog_fd = program;
-		err = bpf_tc_hook_create(&hook);
-		if (!err || err == -EEXIST)
-			err = bpf_tc_attach(&hook, &filter);
-		if (err)
-			fail_msg("attach to " NEAR_IF ": %s", strerror(-err));
-	}
+	if (e->link < 0)
+		filter_add(program, e->ahead ? 1 : 2);
 	close(program);
 }
 

@@ -14,6 +14,7 @@
 #include <linux/pkt_cls.h>
 
 #include "capture.h"
+#include "filter.h"
 #include "hostqos.h"
 #include "sockets.h"
 #include "traffic.h"
@@ -39,19 +40,11 @@ static void attach_teller(void *unused)
 		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, TC_ACT_UNSPEC),
 		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 	};
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = if_nametoindex(NEAR_IF),
-		    .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = 9, .priority = 2);
-	int err, program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "teller", "GPL", tell,
-					 sizeof(tell) / sizeof(tell[0]), NULL);
+	int program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "teller", "GPL", tell,
+				    sizeof(tell) / sizeof(tell[0]), NULL);
 
 	(void)unused;
-	filter.prog_fd = program;
-	err = bpf_tc_hook_create(&hook);
-	if (!err || err == -EEXIST)
-		err = bpf_tc_attach(&hook, &filter);
-	if (err)
-		fail_msg("attach to " NEAR_IF ": %s", strerror(-err));
+	filter_add(program, 2);
 	close(program);
 }
 

@@ -241,3 +241,26 @@ void write_file(const char *path, const char *text)
 	if (!file || fputs(text, file) < 0 || fclose(file))
 		fail_msg("%s: %s", path, strerror(errno));
 }
+
+/* Takes the text over. */
+static bool has(char *text, const char *what, int times)
+{
+	const char *found = text;
+
+	while (times && (found = strstr(found, what))) {
+		found += strlen(what);
+		times--;
+	}
+	free(text);
+	return !times;
+}
+
+bool process_said(const struct process *process, const char *what, int times)
+{
+	return has(process_output(process), what, times);
+}
+
+bool process_complained(const struct process *process, const char *what, int times)
+{
+	return has(process_errors(process), what, times);
+}

@@ -37,6 +37,10 @@ bool process_ended(struct process *process);
 /* Standard output and error so far, NUL-terminated, to be freed. */
 char *process_output(const struct process *process);
 char *process_errors(const struct process *process);
+
+/* Has it printed this so often by now? The same of its errors. */
+bool process_said(const struct process *process, const char *what, int times);
+bool process_complained(const struct process *process, const char *what, int times);
 void process_end_all(struct testbed *tb);
 
 /* Start, wait, and fail the test unless it exits with 0. */

@@ -83,12 +83,3 @@ void expect_adoption(struct testbed *tb, size_t rehomed, size_t undecided)
 			 json_object_to_json_string(json));
 	json_object_put(json);
 }
-
-bool has_said(struct process *watch, const char *what)
-{
-	char *text = process_output(watch);
-	bool said = strstr(text, what);
-
-	free(text);
-	return said;
-}

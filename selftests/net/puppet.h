@@ -6,10 +6,8 @@
 #ifndef HOSTQOS_TEST_PUPPET_H
 #define HOSTQOS_TEST_PUPPET_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
-#include "process.h"
 #include "testbed.h"
 
 /* A process that does what it is told by single letters. */
@@ -31,8 +29,5 @@ pid_t child_of(pid_t pid);
 
 /* `hostqos adopt` takes so many sockets home, and leaves so many. */
 void expect_adoption(struct testbed *tb, size_t rehomed, size_t undecided);
-
-/* Has a process printed this already? */
-bool has_said(struct process *p, const char *what);
 
 #endif

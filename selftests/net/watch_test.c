@@ -56,24 +56,6 @@ static struct process *start_watch(struct testbed *tb)
 	return start(tb, "watch");
 }
 
-static bool says(char *text, const char *what, int times)
-{
-	const char *found = text;
-
-	while (times && (found = strstr(found, what))) {
-		found += strlen(what);
-		times--;
-	}
-	free(text);
-	return !times;
-}
-
-/* Has said it that often by now. */
-static bool has_said(struct process *watch, const char *what, int times)
-{
-	return says(process_output(watch), what, times);
-}
-
 /* A second wire, which `apply` did not see. */
 static void make_late(struct testbed *tb, const char *name)
 {
@@ -125,14 +107,14 @@ static void interface_that_appears_is_attached(void **state)
 	apply(tb, ATTACH(", interfaces: [" NEAR_IF ", \"late*\"]") VOICE);
 	watch = start_watch(tb);
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, NEAR_IF " late0\n", 1));
+	AWAIT(process_said(watch, NEAR_IF " late0\n", 1));
 	set_late_up(tb, "late0");
 	assert_int_equal(late_mark(tb), EF);
 	/* Removed, and made again. */
 	run(tb, &near, "ip link delete late0");
-	AWAIT(has_said(watch, NEAR_IF "\n", 2));
+	AWAIT(process_said(watch, NEAR_IF "\n", 2));
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, NEAR_IF " late0\n", 2));
+	AWAIT(process_said(watch, NEAR_IF " late0\n", 2));
 	set_late_up(tb, "late0");
 	assert_int_equal(late_mark(tb), EF);
 	assert_int_equal(hostqos(tb, "status"), 0);
@@ -161,12 +143,12 @@ static void programs_are_kept_for_the_next_interface(void **state)
 	apply(tb, ATTACH(", interfaces: [\"late*\"]") VOICE);
 	watch = start_watch(tb);
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, "interfaces: late0\n", 1));
+	AWAIT(process_said(watch, "interfaces: late0\n", 1));
 	program = egress_program(tb);
 	run(tb, &near, "ip link delete late0");
-	AWAIT(has_said(watch, "interfaces: none", 2));
+	AWAIT(process_said(watch, "interfaces: none", 2));
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, "interfaces: late0\n", 2));
+	AWAIT(process_said(watch, "interfaces: late0\n", 2));
 	assert_int_equal(egress_program(tb), program);
 	set_late_up(tb, "late0");
 	assert_int_equal(late_mark(tb), EF);
@@ -182,12 +164,12 @@ static void renamed_interface_is_what_its_name_says(void **state)
 	watch = start_watch(tb);
 	make_late(tb, "other0");
 	run(tb, &near, "ip link set other0 name late5");
-	AWAIT(has_said(watch, "interfaces: late5\n", 1));
+	AWAIT(process_said(watch, "interfaces: late5\n", 1));
 	set_late_up(tb, "late5");
 	assert_int_equal(late_mark(tb), EF);
 	run(tb, &near, "ip link set late5 down");
 	run(tb, &near, "ip link set late5 name other0");
-	AWAIT(has_said(watch, "interfaces: none", 2));
+	AWAIT(process_said(watch, "interfaces: none", 2));
 	run(tb, &near, "ip link set other0 up");
 	assert_int_equal(late_mark(tb), 0);
 }
@@ -201,18 +183,18 @@ static void uppers_and_lowers_change_places(void **state)
 
 	apply(tb, ATTACH("") VOICE);
 	watch = start_watch(tb);
-	assert_true(has_said(watch, "interfaces: " NEAR_IF "\n", 1));
+	assert_true(process_said(watch, "interfaces: " NEAR_IF "\n", 1));
 	run(tb, &near, "ip link add bridge0 index 30 type bridge");
-	AWAIT(has_said(watch, "interfaces: " NEAR_IF " bridge0\n", 1));
+	AWAIT(process_said(watch, "interfaces: " NEAR_IF " bridge0\n", 1));
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, "interfaces: " NEAR_IF " bridge0 late0\n", 1));
+	AWAIT(process_said(watch, "interfaces: " NEAR_IF " bridge0 late0\n", 1));
 	run(tb, &near, "ip link set late0 master bridge0");
-	AWAIT(has_said(watch, "interfaces: " NEAR_IF " late0\n", 1));
+	AWAIT(process_said(watch, "interfaces: " NEAR_IF " late0\n", 1));
 	run(tb, &near, "ip link set late0 up");
 	set_late_up(tb, "bridge0");
 	assert_int_equal(late_mark(tb), EF);
 	run(tb, &near, "ip link set late0 nomaster");
-	AWAIT(has_said(watch, "interfaces: " NEAR_IF " bridge0 late0\n", 2));
+	AWAIT(process_said(watch, "interfaces: " NEAR_IF " bridge0 late0\n", 2));
 	assert_int_equal(hostqos(tb, "status"), 0);
 }
 
@@ -251,18 +233,18 @@ static void upgraded_executable_is_known_again(void **state)
 	watch = start_watch(tb);
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin/mailer"), EF);
 	install_program(tb, SCRATCH "/bin/mailer-1");
-	AWAIT(has_said(watch, "what it names has changed", 2));
+	AWAIT(process_said(watch, "what it names has changed", 2));
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin/mailer"), EF);
 	/* Another version, by the symbolic link; and a directory on the way is another one. */
 	install_program(tb, SCRATCH "/bin/mailer-2");
 	run(tb, &app, "ln -sfn mailer-2 " SCRATCH "/bin/mailer");
-	AWAIT(has_said(watch, "what it names has changed", 3));
+	AWAIT(process_said(watch, "what it names has changed", 3));
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin/mailer-2"), EF);
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin/mailer-1"), 0);
 	mkdir(SCRATCH "/bin2", 0755);
 	install_program(tb, SCRATCH "/bin2/mailer");
 	run(tb, &app, "ln -sfn bin2 " SCRATCH "/sbin");
-	AWAIT(has_said(watch, "what it names has changed", 4));
+	AWAIT(process_said(watch, "what it names has changed", 4));
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin2/mailer"), EF);
 	assert_int_equal(mark_of(tb, &app, SCRATCH "/bin/mailer-2"), 0);
 }
@@ -303,8 +285,8 @@ static void executable_that_cannot_be_watched_is_known(void **state)
 	apply(tb, policy);
 	assert_int_equal(mark_of(tb, &near, SCRATCH "/mailer"), EF);
 	watch = start_watch(tb);
-	assert_true(says(process_errors(watch), "cannot watch all paths", 1));
-	assert_false(says(process_errors(watch), "not there any more", 1));
+	assert_true(process_complained(watch, "cannot watch all paths", 1));
+	assert_false(process_complained(watch, "not there any more", 1));
 	assert_int_equal(mark_of(tb, &near, SCRATCH "/mailer"), EF);
 }
 
@@ -359,7 +341,7 @@ static void account_with_another_number_is_known_again(void **state)
 	watch = start_watch(tb);
 	assert_int_equal(mark_of_user(tb, 4242), EF);
 	write_account(4343);
-	AWAIT(has_said(watch, "what it names has changed", 1));
+	AWAIT(process_said(watch, "what it names has changed", 1));
 	assert_int_equal(mark_of_user(tb, 4343), EF);
 	assert_int_equal(mark_of_user(tb, 4242), 0);
 	umount2("/etc", MNT_DETACH);
@@ -380,25 +362,25 @@ static void account_that_vanishes_keeps_its_number(void **state)
 				     "  - { match: { exe: " SCRATCH "/mailer }, class: voice }\n");
 	watch = start_watch(tb);
 	write_account(0);
-	AWAIT(says(process_errors(watch), "user 'hostqos-late'", 1));
+	AWAIT(process_complained(watch, "user 'hostqos-late'", 1));
 	assert_int_equal(mark_of_user(tb, 4242), EF);
 	/* All else goes on, and is not told of it again. */
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, NEAR_IF " late0\n", 1));
+	AWAIT(process_said(watch, NEAR_IF " late0\n", 1));
 	install_program(tb, SCRATCH "/mailer");
-	AWAIT(has_said(watch, "what it names has changed", 1));
+	AWAIT(process_said(watch, "what it names has changed", 1));
 	assert_int_equal(mark_of_user(tb, 4242), EF);
 	assert_int_equal(hostqos(tb, "show classes"), 0);
 	assert_int_equal(hostqos(tb, "run --class voice -- true"), 0);
-	assert_false(says(process_errors(watch), "hostqos-late", 2));
+	assert_false(process_complained(watch, "hostqos-late", 2));
 	/* Another watch knows it from the kernel. */
 	process_kill(watch, SIGTERM);
 	process_wait(watch);
 	watch = start_watch(tb);
-	assert_true(says(process_errors(watch), "user 'hostqos-late'", 1));
+	assert_true(process_complained(watch, "user 'hostqos-late'", 1));
 	assert_int_equal(mark_of_user(tb, 4242), EF);
 	write_account(4343);
-	AWAIT(has_said(watch, "what it names has changed", 1));
+	AWAIT(process_said(watch, "what it names has changed", 1));
 	assert_int_equal(mark_of_user(tb, 4343), EF);
 	assert_int_equal(mark_of_user(tb, 4242), 0);
 	umount2("/etc", MNT_DETACH);
@@ -417,10 +399,10 @@ static void executable_that_vanishes_keeps_its_number(void **state)
 		  "rules: [{ match: { exe: " SCRATCH "/mailer }, class: voice }]\n");
 	watch = start_watch(tb);
 	unlink(SCRATCH "/mailer");
-	AWAIT(says(process_errors(watch), "executable '" SCRATCH "/mailer'", 1));
+	AWAIT(process_complained(watch, "executable '" SCRATCH "/mailer'", 1));
 	assert_int_equal(mark_of(tb, &near, SCRATCH "/running"), EF);
 	install_program(tb, SCRATCH "/mailer");
-	AWAIT(has_said(watch, "what it names has changed", 1));
+	AWAIT(process_said(watch, "what it names has changed", 1));
 	assert_int_equal(mark_of(tb, &near, SCRATCH "/mailer"), EF);
 	assert_int_equal(mark_of(tb, &near, SCRATCH "/running"), 0);
 }
@@ -440,13 +422,13 @@ static void replaced_policy_is_not_put_back(void **state)
 	watch = start_watch(tb);
 	apply(tb, ATTACH(", interfaces: [" NEAR_IF ", \"later*\"]") VIDEO
 	      "rules: [{ match: { exe: " SCRATCH "/mailer, user: root }, class: voice }]\n");
-	AWAIT(has_said(watch, "in force", 2));
+	AWAIT(process_said(watch, "in force", 2));
 	install_program(tb, SCRATCH "/mailer");
-	AWAIT(has_said(watch, "what it names has changed", 1));
+	AWAIT(process_said(watch, "what it names has changed", 1));
 	make_late(tb, "late0");
 	run(tb, &near, "ip link set late0 name later0");
-	AWAIT(has_said(watch, "later0\n", 1));
-	assert_false(has_said(watch, "late0", 1));
+	AWAIT(process_said(watch, "later0\n", 1));
+	assert_false(process_said(watch, "late0", 1));
 	fd = udp_socket(&app, FAR4);
 	assert_int_equal(mark_now(c, fd), AF41);
 	close(fd);
@@ -458,16 +440,17 @@ static void nothing_in_force_is_waited_for(void **state)
 	struct process *watch = start(tb, "-j watch");
 	struct bpf_ids ids;
 
-	assert_true(says(process_errors(watch), "no policy is in force", 1));
+	assert_true(process_complained(watch, "no policy is in force", 1));
 	apply(tb, ATTACH(", interfaces: [" NEAR_IF ", \"late*\"]") VOICE);
-	AWAIT(has_said(watch, "{\"interfaces\":[\"" NEAR_IF "\"],\"event\":\"interfaces\"}\n", 1));
+	AWAIT(process_said(watch, "{\"interfaces\":[\"" NEAR_IF "\"],\"event\":\"interfaces\"}\n",
+			   1));
 	bpf_ids_collect(tb, &ids);
 	detach(tb);
-	AWAIT(says(process_errors(watch), "no policy is in force", 2));
+	AWAIT(process_complained(watch, "no policy is in force", 2));
 	AWAIT(bpf_ids_alive(&ids) == 0);
 	apply(tb, ATTACH(", interfaces: [" NEAR_IF ", \"late*\"]") VOICE);
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, "[\"" NEAR_IF "\",\"late0\"]", 1));
+	AWAIT(process_said(watch, "[\"" NEAR_IF "\",\"late0\"]", 1));
 	set_late_up(tb, "late0");
 	assert_int_equal(late_mark(tb), EF);
 }
@@ -486,7 +469,7 @@ static void governed_cgroup_that_is_made_anew_is_governed_again(void **state)
 	watch = start_watch(tb);
 	cgroup_remove(app.cgroup);
 	cgroup_make(app.cgroup);
-	AWAIT(has_said(watch, "generation 2", 1));
+	AWAIT(process_said(watch, "generation 2", 1));
 	fd = udp_socket(&app, FAR4);
 	assert_int_equal(mark_now(c, fd), EF);
 	assert_int_equal(hostqos(tb, "status"), 0);
@@ -504,7 +487,7 @@ static void hooks_of_the_former_policy_stay_during_a_trial(void **state)
 	watch = start_watch(tb);
 	assert_int_equal(hostqos(tb, "try %s --for 600s", policy_file(tb, VIDEO)), 0);
 	/* What is said of a policy is said when all is as it is to be. */
-	AWAIT(has_said(watch, "in force", 2));
+	AWAIT(process_said(watch, "in force", 2));
 	snprintf(hook, sizeof(hook), "/sys/fs/bpf/hostqos/%s/links/sendmsg4", tb->instance);
 	assert_int_equal(access(hook, F_OK), 0);
 }
@@ -526,11 +509,11 @@ static void failure_is_not_forgotten(void **state)
 	few = (struct rlimit){8, enough.rlim_max};
 	assert_int_equal(prlimit(watch->pid, RLIMIT_NOFILE, &few, NULL), 0);
 	install_program(tb, SCRATCH "/mailer");
-	AWAIT(says(process_errors(watch), "Too many open files", 1));
+	AWAIT(process_complained(watch, "Too many open files", 1));
 	assert_int_equal(prlimit(watch->pid, RLIMIT_NOFILE, &enough, NULL), 0);
 	make_late(tb, "late0");
-	AWAIT(has_said(watch, NEAR_IF " late0\n", 1));
-	assert_true(has_said(watch, "what it names has changed", 1));
+	AWAIT(process_said(watch, NEAR_IF " late0\n", 1));
+	assert_true(process_said(watch, "what it names has changed", 1));
 }
 
 static void one_watch_is_enough(void **state)
@@ -544,7 +527,7 @@ static void one_watch_is_enough(void **state)
 	second = hostqos_start(tb, "watch");
 	assert_int_equal(process_wait(second), 1);
 	snprintf(what, sizeof(what), "process %d watches", first->pid);
-	assert_true(says(process_errors(second), what, 1));
+	assert_true(process_complained(second, what, 1));
 	process_kill(first, SIGTERM);
 	assert_int_equal(process_wait(first), 0);
 	first = start_watch(tb);
