@@ -15,6 +15,15 @@ bool scalar_is_ipv4(const struct policy_value *prefix)
 	       !memcmp(prefix->prefix.address, ipv4_mapped, sizeof(ipv4_mapped));
 }
 
+bool scalar_covers(const struct policy_value *wide, const struct policy_value *narrow)
+{
+	unsigned int length = wide->prefix.length;
+	const uint8_t *a = wide->prefix.address, *b = narrow->prefix.address;
+
+	return length <= narrow->prefix.length && !memcmp(a, b, length / 8) &&
+	       (length % 8 == 0 || !((a[length / 8] ^ b[length / 8]) >> (8 - length % 8)));
+}
+
 static int parse_address(const char *text, uint8_t address[16], bool *ipv4)
 {
 	*ipv4 = inet_pton(AF_INET, text, address + sizeof(ipv4_mapped)) == 1;

@@ -34,6 +34,37 @@ static void resolve_class(const struct policy *policy, struct policy_rule *rule,
 		   suggest_text(&suggestion));
 }
 
+static bool is_below(const char *path, const char *top)
+{
+	size_t length = strlen(top);
+
+	return !strcmp(top, "/") ||
+	       (!strncmp(path, top, length) && (path[length] == '/' || path[length] == '\0'));
+}
+
+bool policy_governs(const struct policy *policy, const char *cgroup)
+{
+	return is_below(cgroup, policy->attach_cgroup);
+}
+
+/* Sockets outside are not governed. A pattern may begin anywhere. */
+static void check_rule_cgroups(const struct policy *policy, const struct policy_term *term,
+			       struct diag *diag)
+{
+	size_t i;
+
+	for (i = 0; term && i < term->count; i++) {
+		const char *path = term->values[i].text;
+
+		if (!strpbrk(path, "*?[") && !policy_governs(policy, path) &&
+		    !is_below(policy->attach_cgroup, path))
+			diag_warning(diag, term->values[i].at,
+				     "'%.64s' is not below '%.64s', which 'attach' governs: no "
+				     "socket there is classified",
+				     path, policy->attach_cgroup);
+	}
+}
+
 static void check_rule(const struct policy *policy, struct policy_rule *rule, struct diag *diag)
 {
 	const struct policy_term *term = policy_term(&rule->match, POLICY_INBOUND_DSCP);
@@ -44,10 +75,13 @@ static void check_rule(const struct policy *policy, struct policy_rule *rule, st
 		resolve_class(policy, rule, diag);
 	check_match(rule, diag);
 	check_trust(policy, rule, diag);
-	if (term && !policy_term(&rule->match, peer))
+	if (term && !check_tells(&rule->match, peer))
 		diag_warning(diag, term->at,
-			     "'inbound_dscp' without '%s': any peer can send that DSCP",
-			     policy_key_name(peer));
+			     "'inbound_dscp' %s '%s'%s: any peer can send that DSCP",
+			     policy_term(&rule->match, peer) ? "with a" : "without",
+			     policy_key_name(peer),
+			     policy_term(&rule->match, peer) ? " that takes all" : "");
+	check_rule_cgroups(policy, policy_term(&rule->match, POLICY_CGROUP), diag);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -76,17 +110,31 @@ static void check_rule_names(const struct policy *policy, struct diag *diag)
 	free(named);
 }
 
-static bool is_below(const char *path, const char *top)
+/*
+ * The last rule of a list of what is allowed may refuse the rest, and says so by `match: {}`; else
+ * `match` may be forgotten. Behind a rule for everything, what follows is reported as unreachable.
+ */
+static void check_refusals(const struct policy *policy, struct diag *diag)
 {
-	size_t length = strlen(top);
+	bool allowed = false;
+	size_t i;
 
-	return !strcmp(top, "/") ||
-	       (!strncmp(path, top, length) && (path[length] == '/' || path[length] == '\0'));
-}
+	for (i = 0; i < policy->rule_count; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
 
-bool policy_governs(const struct policy *policy, const char *cgroup)
-{
-	return is_below(cgroup, policy->attach_cgroup);
+		if (!rule->match.count && !rule->nots_count)
+			break;
+		allowed |= !rule->refuse;
+	}
+	if (i == policy->rule_count || !policy->rules[i].refuse || diag_errors(diag) ||
+	    (allowed && policy->rules[i].has_match))
+		return;
+	diag_warning(diag, policy->rules[i].at,
+		     allowed ? "this rule has no 'match': it refuses whatever reaches it; write "
+			       "'match: {}' if the rest is to be refused"
+			     : "this rule has nothing under 'match', and no earlier one allows "
+			       "anything: it refuses all that is governed; write keys there, or "
+			       "rules before it for what is allowed");
 }
 
 static void check_class_cgroup(const struct policy *policy, size_t index, struct diag *diag)
@@ -109,15 +157,27 @@ static void check_class_cgroup(const struct policy *policy, size_t index, struct
 	}
 }
 
+/*
+ * An Ethernet header and 1500 bytes, as the meter counts them. A larger packet passes a bucket that
+ * is full (bucket.h), and is what the bucket owes then.
+ */
+#define FRAME 1514
+
 static void check_burst(const struct policy_class *class, struct diag *diag)
 {
 	uint64_t burst = policy_burst(&class->egress);
 
 	if (!burst || burst > SCALAR_SIZE_MOST)
-		diag_error(diag, class->egress.at,
+		diag_error(diag, class->egress.burst_at,
 			   "burst of class '%s' comes to %llu bytes at its rate: 1b to 2gb less a "
 			   "byte can be kept",
 			   class->name, (unsigned long long)burst);
+	else if (burst < FRAME)
+		diag_warning(diag, class->egress.burst_at,
+			     "burst of class '%s' comes to %llu bytes, less than a full frame: "
+			     "of packets that come together at most the first is in profile; "
+			     "leave 'burst' out for one that fits the rate",
+			     class->name, (unsigned long long)burst);
 }
 
 static void check_classes(const struct policy *policy, const bool *used, struct diag *diag)
@@ -151,6 +211,7 @@ void check_policy(struct policy *policy, struct diag *diag)
 			used[policy->rules[i].class] = true;
 	}
 	check_rule_names(policy, diag);
+	check_refusals(policy, diag);
 	check_classes(policy, used, diag);
 	free(used);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /* Keys of one rule that exclude each other. */
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "check.h"
@@ -19,24 +20,46 @@ static unsigned int families_of_values(const struct policy_term *term)
 	return families;
 }
 
-/* IPv4 and IPv6 as `family`, `local` and `remote` leave them. */
+static unsigned int families_of_protocols(const struct policy_term *term)
+{
+	unsigned int families = 0;
+	size_t i;
+
+	for (i = 0; i < term->count; i++)
+		families |= term->values[i].number == IPPROTO_ICMP     ? IPV4
+			    : term->values[i].number == IPPROTO_ICMPV6 ? IPV6
+								       : IPV4 | IPV6;
+	return families;
+}
+
+static unsigned int families_of(const struct policy_term *term)
+{
+	unsigned int families = 0;
+	size_t i;
+
+	if (!term || !term->count)
+		return IPV4 | IPV6;
+	if (term->key == POLICY_PROTOCOL)
+		return families_of_protocols(term);
+	if (term->key != POLICY_FAMILY)
+		return families_of_values(term);
+	for (i = 0; i < term->count; i++)
+		families |= term->values[i].number == 4 ? IPV4 : IPV6;
+	return families;
+}
+
+/* IPv4 and IPv6 as each of these keys leaves them. */
 static void check_families(const struct policy_match *match, struct diag *diag)
 {
-	static const enum policy_key sides[] = {POLICY_LOCAL, POLICY_REMOTE};
-	const struct policy_term *term = policy_term(match, POLICY_FAMILY);
+	static const enum policy_key keys[] = {POLICY_FAMILY, POLICY_PROTOCOL, POLICY_LOCAL,
+					       POLICY_REMOTE};
 	unsigned int families = IPV4 | IPV6;
 	size_t i;
 
-	if (term && term->count) {
-		families = 0;
-		for (i = 0; i < term->count; i++)
-			families |= term->values[i].number == 4 ? IPV4 : IPV6;
-	}
-	for (i = 0; i < 2; i++) {
-		term = policy_term(match, sides[i]);
-		if (!term || !term->count)
-			continue;
-		families &= families_of_values(term);
+	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		const struct policy_term *term = policy_term(match, keys[i]);
+
+		families &= families_of(term);
 		if (!families) {
 			diag_error(diag, term->at,
 				   "'%s' is of a family that another key of this rule excludes",
@@ -46,7 +69,7 @@ static void check_families(const struct policy_match *match, struct diag *diag)
 	}
 }
 
-static bool has_ports(uint32_t protocol)
+bool check_has_ports(uint32_t protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
 	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
@@ -57,7 +80,7 @@ static bool any_with_ports(const struct policy_term *protocols)
 	size_t i;
 
 	for (i = 0; i < protocols->count; i++)
-		if (has_ports(protocols->values[i].number))
+		if (check_has_ports(protocols->values[i].number))
 			return true;
 	return !protocols->count;
 }
@@ -79,9 +102,11 @@ static void check_ports(const struct policy_match *match, struct diag *diag)
 	}
 }
 
-/* Which socket types a protocol can have: inet_create()'s inetsw, and SCTP's. */
-static bool type_fits(uint32_t type, uint32_t protocol)
+/* inet_create()'s inetsw, and SCTP's. */
+bool check_type_fits(uint32_t type, uint32_t protocol)
 {
+	if (type == SOCK_RAW) /* can send anything */
+		return true;
 	switch (protocol) {
 	case IPPROTO_TCP:
 		return type == SOCK_STREAM;
@@ -105,11 +130,57 @@ static void check_types(const struct policy_match *match, struct diag *diag)
 		return;
 	for (p = 0; p < protocols->count; p++)
 		for (t = 0; t < types->count; t++)
-			/* A raw socket can send anything. */
-			if (types->values[t].number == SOCK_RAW ||
-			    type_fits(types->values[t].number, protocols->values[p].number))
+			if (check_type_fits(types->values[t].number, protocols->values[p].number))
 				return;
 	diag_error(diag, types->at, "no protocol of this rule has sockets of that type");
+}
+
+/* What a list of prefixes has in common with the multicast groups (RFC 5771, RFC 4291 2.7). */
+static void find_groups(const struct policy_term *remote, bool *some, bool *others)
+{
+	static const struct policy_value groups[] = {
+		{.prefix = {{[10] = 0xff, [11] = 0xff, [12] = 0xe0}, SCALAR_IPV4_BITS + 4}},
+		{.prefix = {{0xff}, 8}}};
+	size_t i;
+
+	*some = *others = false;
+	for (i = 0; i < remote->count; i++) {
+		const struct policy_value *value = &remote->values[i];
+		const struct policy_value *group = &groups[scalar_is_ipv4(value) ? 0 : 1];
+		bool within = scalar_covers(group, value);
+
+		*some |= within || scalar_covers(value, group);
+		*others |= !within;
+	}
+}
+
+static bool all_tcp(const struct policy_term *protocols)
+{
+	size_t i;
+
+	for (i = 0; protocols && i < protocols->count; i++)
+		if (protocols->values[i].number != IPPROTO_TCP)
+			return false;
+	return protocols && protocols->count;
+}
+
+static void check_multicast(const struct policy_match *match, struct diag *diag)
+{
+	const struct policy_term *term = policy_term(match, POLICY_MULTICAST);
+	const struct policy_term *remote = policy_term(match, POLICY_REMOTE);
+	bool some = true, others = true, wanted;
+
+	if (!term || !term->count)
+		return;
+	wanted = term->values[0].number;
+	if (wanted && all_tcp(policy_term(match, POLICY_PROTOCOL)))
+		diag_error(diag, term->at, "'multicast: true', but TCP has no multicast");
+	if (remote && remote->count)
+		find_groups(remote, &some, &others);
+	if (wanted ? !some : !others)
+		diag_error(diag, term->at, "'multicast: %s', but 'remote' has %s",
+			   wanted ? "true" : "false",
+			   wanted ? "no multicast address" : "multicast addresses only");
 }
 
 bool check_says(const struct policy_rule *rule, enum policy_key key)
@@ -179,10 +250,68 @@ static void check_origin(const struct policy_rule *rule, struct diag *diag)
 		check_forwarded(&rule->nots[i], diag);
 }
 
+/* Is whatever has the one value of a key excluded by the other? */
+static bool includes(enum policy_key key, const struct policy_value *wide,
+		     const struct policy_value *narrow)
+{
+	switch (key) {
+	case POLICY_CGROUP:
+	case POLICY_UNIT:
+	case POLICY_EXE:
+		return !strcmp(wide->text, narrow->text);
+	case POLICY_LOCAL:
+	case POLICY_REMOTE:
+		return scalar_covers(wide, narrow);
+	case POLICY_LOCAL_PORT:
+	case POLICY_REMOTE_PORT:
+		return wide->ports.first <= narrow->ports.first &&
+		       wide->ports.last >= narrow->ports.last;
+	default:
+		return wide->number == narrow->number;
+	}
+}
+
+static bool excludes_all(const struct policy_term *excluded, const struct policy_term *term)
+{
+	size_t i, n;
+
+	for (i = 0; i < term->count; i++) {
+		for (n = 0; n < excluded->count; n++)
+			if (includes(term->key, &excluded->values[n], &term->values[i]))
+				break;
+		if (n == excluded->count)
+			return false;
+	}
+	return term->count;
+}
+
+/* `block` is one of the rule's under `not`. */
+static void check_not(const struct policy_match *match, const struct policy_match *block,
+		      struct diag *diag)
+{
+	size_t i;
+
+	for (i = 0; i < block->count; i++) {
+		const struct policy_term *excluded = &block->terms[i];
+		const struct policy_term *term = policy_term(match, excluded->key);
+
+		if (term && term->key != POLICY_ORIGIN && excludes_all(excluded, term))
+			diag_warning(
+				diag, excluded->at,
+				"'not' excludes every '%s' of this rule, which matches nothing",
+				policy_key_name(term->key));
+	}
+}
+
 void check_match(const struct policy_rule *rule, struct diag *diag)
 {
+	size_t i;
+
+	for (i = 0; i < rule->nots_count; i++)
+		check_not(&rule->match, &rule->nots[i], diag);
 	check_families(&rule->match, diag);
 	check_ports(&rule->match, diag);
 	check_types(&rule->match, diag);
+	check_multicast(&rule->match, diag);
 	check_origin(rule, diag);
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /* Whether a process can help itself to a good class. */
+#include <string.h>
+
 #include "check.h"
+#include "scalar.h"
 
 /* At CS0, LE (RFC 8622) and CS1 (RFC 3662) nothing is gained over the default. */
 #define NO_BETTER (1ULL << 0 | 1ULL << 1 | 1ULL << 8)
@@ -29,6 +32,31 @@ static bool all_paths(const struct policy_term *exe)
 	return true;
 }
 
+/* Does the key tell anything of who it is? Not so where it takes all. */
+static bool is_anchor(const struct policy_term *term)
+{
+	size_t i;
+
+	for (i = 0; i < term->count; i++) {
+		const struct policy_value *value = &term->values[i];
+
+		if (term->key == POLICY_CGROUP && !strcmp(value->text, "/"))
+			return false;
+		if ((term->key == POLICY_LOCAL || term->key == POLICY_REMOTE) &&
+		    (!value->prefix.length ||
+		     (scalar_is_ipv4(value) && value->prefix.length == SCALAR_IPV4_BITS)))
+			return false;
+	}
+	return true;
+}
+
+bool check_tells(const struct policy_match *match, enum policy_key key)
+{
+	const struct policy_term *term = policy_term(match, key);
+
+	return term && is_anchor(term);
+}
+
 void check_trust(const struct policy *policy, const struct policy_rule *rule, struct diag *diag)
 {
 	static const enum policy_key anchors[] = {POLICY_CGROUP, POLICY_UNIT,  POLICY_USER,
@@ -41,7 +69,7 @@ void check_trust(const struct policy *policy, const struct policy_rule *rule, st
 	if (rule->refuse || !is_better(&policy->classes[rule->class]))
 		return;
 	for (i = 0; i < sizeof(anchors) / sizeof(*anchors); i++)
-		if (policy_term(match, anchors[i]))
+		if (check_tells(match, anchors[i]))
 			return;
 	if (exe && all_paths(exe))
 		return;

@@ -345,27 +345,6 @@ static void make_rules(struct compiler *c, const uint16_t *class_ids)
 	}
 }
 
-static void make_attach(struct hq_image *image, const struct policy *policy,
-			const uint16_t *class_ids)
-{
-	size_t i;
-
-	image->attach_cgroup = mem_strdup(policy->attach_cgroup);
-	image->interfaces = mem_alloc(policy->interface_count, sizeof(*image->interfaces));
-	for (i = 0; i < policy->interface_count; i++) {
-		image->interfaces[i].glob = mem_strdup(policy->interfaces[i].glob);
-		image->interfaces[i].exclude = policy->interfaces[i].exclude;
-	}
-	image->interface_count = policy->interface_count;
-	image->cgroups = mem_alloc(policy->class_count, sizeof(*image->cgroups));
-	for (i = 0; i < policy->class_count; i++) {
-		if (!policy->classes[i].cgroup)
-			continue;
-		image->cgroups[image->cgroup_count].path = mem_strdup(policy->classes[i].cgroup);
-		image->cgroups[image->cgroup_count++].class = class_ids[i];
-	}
-}
-
 static void imply_local(struct compiler *c)
 {
 	size_t i;
@@ -384,8 +363,6 @@ static int compile(struct compiler *c, const struct policy_ids *ids)
 	int err;
 
 	image->header.abi = HQ_ABI_VERSION;
-	image->header.text_length = c->policy->length;
-	snprintf(image->header.file, sizeof(image->header.file), "%s", c->policy->file);
 	imply_local(c);
 	err = make_entries(c);
 	if (err)
@@ -395,7 +372,6 @@ static int compile(struct compiler *c, const struct policy_ids *ids)
 	image->ports = mem_alloc(HQ_PORT_CELLS, sizeof(*image->ports));
 	image->enums = mem_alloc(HQ_ENUM_CELLS, sizeof(*image->enums));
 	compile_classes(c, ids, class_ids);
-	make_attach(image, c->policy, class_ids);
 	make_rules(c, class_ids);
 	compile_rule_keys(c, ids);
 	err = make_dimensions(c);
@@ -438,13 +414,6 @@ void image_free(struct hq_image *image)
 
 	if (!image)
 		return;
-	for (i = 0; i < image->interface_count; i++)
-		free(image->interfaces[i].glob);
-	for (i = 0; i < image->cgroup_count; i++)
-		free(image->cgroups[i].path);
-	free(image->interfaces);
-	free(image->cgroups);
-	free(image->attach_cgroup);
 	free(image->rules);
 	free(image->classes);
 	free(image->vectors);

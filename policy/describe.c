@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "check.h"
 #include "compile.h"
 #include "describe.h"
 #include "print.h"
@@ -226,6 +227,26 @@ int describe_flow(struct policy_flow *flow, const char *const words[POLICY_KEYS]
 	if (conclude(&told, wrong, error))
 		return -EINVAL;
 	*flow = told;
+	return 0;
+}
+
+int describe_contradiction(const struct policy_flow *flow, enum policy_key *wrong,
+			   struct scalar_error *error)
+{
+	const uint32_t ports = HQ_BIT(HQ_DIM_LOCAL_PORT) | HQ_BIT(HQ_DIM_REMOTE_PORT);
+
+	if (!knows(flow, HQ_DIM_PROTOCOL))
+		return 0;
+	*wrong = POLICY_TYPE;
+	if (knows(flow, HQ_DIM_TYPE) && !check_type_fits(flow->type, flow->protocol))
+		return scalar_fail(error, "its protocol has no sockets of that type");
+	*wrong = knows(flow, HQ_DIM_LOCAL_PORT) ? POLICY_LOCAL_PORT : POLICY_REMOTE_PORT;
+	if (flow->known & ports && !check_has_ports(flow->protocol))
+		return scalar_fail(error, "its protocol has no ports");
+	*wrong = POLICY_PROTOCOL;
+	if (knows(flow, HQ_DIM_FAMILY) &&
+	    flow->protocol == (flow->family == 4 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return scalar_fail(error, "it is of a family that the rest excludes");
 	return 0;
 }
 

@@ -18,6 +18,14 @@
 int describe_flow(struct policy_flow *flow, const char *const words[POLICY_KEYS], policy_exe_fn exe,
 		  enum policy_key *wrong, struct scalar_error *error);
 
+/*
+ * What check_match() refuses in a rule is no flow either. 0, or -EINVAL as
+ * above. Not for the words that choose live sockets: of a ping socket, the
+ * kernel has its ICMP id for a port.
+ */
+int describe_contradiction(const struct policy_flow *flow, enum policy_key *wrong,
+			   struct scalar_error *error);
+
 bool describe_is_ipv4(const uint8_t address[16]);
 
 /* The family on the wire and multicast follow from the remote address. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+#include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "arena.h"
 #include "diag.h"
@@ -111,6 +113,14 @@ static void cursor_seek(struct cursor *c, struct diag_at to)
 		c->p += cursor_character(c, &code);
 }
 
+/* How wide a terminal shows it; as one column where the C library does not know. */
+static int width(uint32_t code)
+{
+	int columns = text_is_printable(code) ? wcwidth(code) : 1;
+
+	return columns < 0 ? 1 : columns;
+}
+
 /* The line from the cursor on, and under it the caret. */
 static void print_line(struct cursor c, struct diag_at at, FILE *out)
 {
@@ -118,11 +128,11 @@ static void print_line(struct cursor c, struct diag_at at, FILE *out)
 	unsigned int shown;
 	struct cursor mark = c;
 	uint32_t code;
+	size_t length;
 
 	fputs(cut ? "    ..." : "    ", out);
 	for (shown = 0; shown < SHOWN && !cursor_at_line_end(&c); shown++) {
-		size_t length = cursor_character(&c, &code);
-
+		length = cursor_character(&c, &code);
 		if (text_is_printable(code))
 			fwrite(c.p, 1, length, out);
 		else
@@ -137,23 +147,26 @@ static void print_line(struct cursor c, struct diag_at at, FILE *out)
 			fputc(' ', out);
 			continue;
 		}
-		fputc(*mark.p == '\t' ? '\t' : ' ', out);
-		mark.p += cursor_character(&mark, &code);
+		length = cursor_character(&mark, &code);
+		if (code == '\t')
+			fputc(code, out);
+		else
+			fprintf(out, "%*s", width(code), "");
+		mark.p += length;
 	}
 	fputs("^\n", out);
 }
 
-static void print_entry(const struct diag *diag, const struct diag_entry *entry, struct cursor *c,
+static void print_entry(const char *file, const struct diag_entry *entry, struct cursor *c,
 			FILE *out)
 {
 	struct diag_at from = entry->at;
 
 	if (!entry->at.line) {
-		fprintf(out, "%s: %s: %s\n", diag->file, severity_names[entry->severity],
-			entry->message);
+		fprintf(out, "%s: %s: %s\n", file, severity_names[entry->severity], entry->message);
 		return;
 	}
-	fprintf(out, "%s:%u:%u: %s: %s\n", diag->file, entry->at.line, entry->at.column,
+	fprintf(out, "%s:%u:%u: %s: %s\n", file, entry->at.line, entry->at.column,
 		severity_names[entry->severity], entry->message);
 	from.column = from.column <= SHOWN_WHOLE ? 1 : from.column - SHOWN_LEADING;
 	cursor_seek(c, from);
@@ -164,17 +177,25 @@ static void print_entry(const struct diag *diag, const struct diag_entry *entry,
 void diag_print(struct diag *diag, FILE *out)
 {
 	struct cursor c = {diag->text, diag->text + diag->length, {1, 1}};
+	/* For wcwidth(), which knows no more than ASCII in the locale that programs begin with. */
+	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = uselocale(utf8);
 	size_t printed[DIAG_SEVERITIES] = {0};
+	char *file = mem_strdup(diag->file);
 	size_t i;
 
+	text_sanitize(file);
 	diag_sort(diag);
 	for (i = 0; i < diag->count; i++)
 		if (printed[diag->entries[i].severity]++ < DIAG_PRINTED)
-			print_entry(diag, &diag->entries[i], &c, out);
+			print_entry(file, &diag->entries[i], &c, out);
 	for (i = 0; i < DIAG_SEVERITIES; i++)
 		if (diag->reported[i] > DIAG_PRINTED)
-			fprintf(out, "%s: %zu more %ss\n", diag->file,
-				diag->reported[i] - DIAG_PRINTED, severity_names[i]);
+			fprintf(out, "%s: %zu more %ss\n", file, diag->reported[i] - DIAG_PRINTED,
+				severity_names[i]);
+	free(file);
+	uselocale(before);
+	if (utf8)
+		freelocale(utf8);
 }
 
 void diag_free(struct diag *diag)

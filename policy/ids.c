@@ -97,12 +97,6 @@ static void make_class(struct hq_class *to, const struct policy_class *from, __u
 		to->pace = to->egress.rate - to->egress.rate / PACING_SLACK;
 }
 
-static bool does_something(const struct policy_class *class)
-{
-	return class->dscp != HQ_KEEP || class->syn_ack != HQ_KEEP || class->priority != HQ_KEEP ||
-	       class->egress.rate || class->app_dscp == POLICY_DENY || class->mirror.of;
-}
-
 void compile_classes(struct compiler *c, const struct policy_ids *ids, uint16_t *class_ids)
 {
 	const struct policy *policy = c->policy;
@@ -128,8 +122,6 @@ void compile_classes(struct compiler *c, const struct policy_ids *ids, uint16_t 
 		make_class(&c->image->classes[class_ids[i]], &policy->classes[i],
 			   &c->image->header.features);
 	}
-	if (does_something(&policy->classes[HQ_CLASS_DEFAULT]))
-		c->image->header.features |= HQ_FEATURE_DEFAULT;
 	free(kept);
 	pool_free(&pool);
 }

@@ -76,6 +76,7 @@ struct policy_rule {
 	struct policy_match match;
 	struct policy_match *nots; /* in each block, no term may match */
 	size_t nots_count;
+	bool has_match; /* written, empty or not */
 	bool refuse;
 	const char *class_name;	 /* NULL where refuse */
 	uint16_t class;		 /* index into policy->classes, unless refuse */
@@ -83,10 +84,10 @@ struct policy_rule {
 };
 
 struct policy_egress {
-	struct diag_at at;
-	uint64_t rate;	      /* bits/s on the wire; 0: no meter */
-	uint64_t burst;	      /* bytes; 0: not given so */
-	uint64_t burst_usecs; /* burst given as time; 0: not given so */
+	uint64_t rate;		 /* bits/s on the wire; 0: no meter */
+	uint64_t burst;		 /* bytes; 0: not given so */
+	uint64_t burst_usecs;	 /* burst given as time; 0: not given so */
+	struct diag_at burst_at; /* of its value, where it is written */
 	enum hq_exceed exceed;
 	uint8_t exceed_dscp; /* where exceed is HQ_EXCEED_REMARK */
 };

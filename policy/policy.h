@@ -45,7 +45,8 @@ struct policy_ids {
 
 /*
  * Finds the kernel's device and inode numbers of an executable (symlinks
- * followed). Returns 0 or -errno; -ENOENT is a warning, not an error.
+ * followed). Returns 0 or -errno, of which each is a warning, not an error;
+ * -ENOEXEC where it is not a regular file.
  */
 typedef int (*policy_exe_fn)(const char *path, __u32 *device, __u64 *inode);
 

@@ -80,9 +80,16 @@ static const struct unit rate_units[] = {
 	{0},
 };
 
-/* Bytes per second to tc: refused, for hardly anyone means it. */
-static const struct unit byte_rate_units[] = {
-	{"bps", 8}, {"kbps", 8000}, {"mbps", 8000000}, {"gbps", 8000000000}, {0},
+/* Of what may be meant as bytes per second: "mb", "MB/s", and tc's "mbps". */
+static const struct unit byte_rate_prefixes[] = {
+	{"", 1},
+	{"k", 1000},
+	{"m", 1000000},
+	{"g", 1000000000},
+	{"ki", 1ULL << 10},
+	{"mi", 1ULL << 20},
+	{"gi", 1ULL << 30},
+	{0},
 };
 
 static const struct unit size_units[] = {
@@ -232,24 +239,40 @@ static int quantity(const struct unit *units, const char *what, const char *text
 			   suggest_text(&suggestion));
 }
 
-/* tc's mbps are megabytes per second: say what that would be in bits. */
+/* What the prefix of such a unit multiplies by; 0 for any other unit. */
+static uint64_t byte_rate_factor(const char *name)
+{
+	const struct unit *prefix;
+
+	for (prefix = byte_rate_prefixes; prefix->name; prefix++) {
+		size_t length = strlen(prefix->name);
+
+		if (!strncasecmp(name, prefix->name, length) &&
+		    (!strcasecmp(name + length, "b") || !strcasecmp(name + length, "b/s") ||
+		     !strcasecmp(name + length, "bps")))
+			return prefix->factor;
+	}
+	return 0;
+}
+
+/* tc's mbps are megabytes per second, which hardly anyone means: say what either would be. */
 static int refuse_byte_rate(const char *text, struct scalar_error *error)
 {
-	const struct unit *unit;
 	char bits[PRINT_SCALAR], bytes[PRINT_SCALAR];
-	uint64_t millionths;
+	uint64_t millionths, factor;
 	const char *name;
 
 	if (split_quantity(text, &millionths, &name))
 		return 0;
-	unit = find_unit(byte_rate_units, name);
-	if (!unit)
+	factor = byte_rate_factor(name);
+	if (!factor)
 		return 0;
-	return scalar_fail(error,
-			   "'%.32s' means bytes per second to tc(8); write '%s' for bits, or '%s' "
-			   "for as many bytes",
-			   text, print_rate(bits, scaled(millionths, unit->factor / 8)),
-			   print_rate(bytes, scaled(millionths, unit->factor)));
+	return scalar_fail(error, "'%.32s' %s; write '%s' for bits, or '%s' for as many bytes",
+			   text,
+			   strcasestr(name, "bps") ? "means bytes per second to tc(8)"
+						   : "can mean bits or bytes per second",
+			   print_rate(bits, scaled(millionths, factor)),
+			   print_rate(bytes, scaled(millionths, 8 * factor)));
 }
 
 int scalar_rate(const char *text, uint64_t *rate, struct scalar_error *error)

@@ -68,5 +68,7 @@ int scalar_prefix(const char *text, struct policy_value *value, struct scalar_er
 
 /* Whether a prefix lies in ::ffff:0:0/96, that is to say, is IPv4. */
 bool scalar_is_ipv4(const struct policy_value *prefix);
+/* Whether all addresses of one prefix are in another. */
+bool scalar_covers(const struct policy_value *wide, const struct policy_value *narrow);
 
 #endif

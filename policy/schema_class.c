@@ -21,6 +21,7 @@ static void read_burst(struct schema *s, const struct schema_found *found)
 	struct scalar_error error;
 	int err;
 
+	egress->burst_at = found->value->at;
 	err = scalar_is_time(text) ? scalar_time(text, &egress->burst_usecs, &error)
 				   : scalar_size(text, &egress->burst, &error);
 	if (err)
@@ -108,7 +109,6 @@ static void read_egress(struct schema *s, const struct schema_found *found)
 	const struct tree_node *red = tree_get(node, "red");
 	size_t errors = diag_errors(s->diag);
 
-	class->egress.at = found->key->at;
 	schema_block(s, node, egress_keys, s->where, &class->egress);
 	if (red && tree_get(node, "exceed"))
 		diag_error(s->diag, red->at,

@@ -56,12 +56,17 @@ static int read_exe(struct schema *s, const struct tree_node *node, struct polic
 {
 	size_t length = strlen(node->text);
 
-	(void)s;
 	if (!length || length > 4095 || node->text[length - 1] == '/' ||
 	    (*node->text != '/' && strchr(node->text, '/')))
 		return scalar_fail(
 			error, "'%.64s' is neither an absolute path nor the base name of a file",
 			node->text);
+	/* A file may be named so all the same; "/usr/bin/[" is. */
+	if (strpbrk(node->text, "*?]"))
+		diag_warning(s->diag, node->at,
+			     "'%.64s' is no pattern here: 'exe' is the path or the base name of "
+			     "one file, letter by letter",
+			     node->text);
 	value->text = node->text;
 	return 0;
 }
@@ -318,6 +323,7 @@ static void read_match(struct schema *s, const struct schema_found *found)
 {
 	struct policy_rule *rule = found->target;
 
+	rule->has_match = true;
 	read_block(s, found->value, rule, &rule->match);
 }
 

@@ -66,6 +66,8 @@ int policy_exe_stat(const char *path, __u32 *device, __u64 *inode)
 
 	if (stat(path, &st))
 		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOEXEC;
 	/* MKDEV() of include/linux/kdev_t.h: the device number as the kernel holds it. */
 	*device = major(st.st_dev) << 20 | minor(st.st_dev);
 	*inode = st.st_ino;
@@ -132,7 +134,9 @@ static void find_files(struct compiler *c, const struct items *items)
 			diag_warning(c->diag, value->at,
 				     "executable '%.128s': %s; nothing matches it until the policy "
 				     "is applied again",
-				     value->text, strerror(-file->err));
+				     value->text,
+				     file->err == -ENOEXEC ? "it is not a regular file"
+							   : strerror(-file->err));
 	}
 }
 
@@ -278,15 +282,6 @@ static int compare_prefixes(const void *a, const void *b)
 	return order ? order : (int)x->prefix.length - y->prefix.length;
 }
 
-static bool covers(const struct policy_value *wide, const struct policy_value *narrow)
-{
-	unsigned int length = wide->prefix.length;
-	const uint8_t *a = wide->prefix.address, *b = narrow->prefix.address;
-
-	return length <= narrow->prefix.length && !memcmp(a, b, length / 8) &&
-	       (length % 8 == 0 || !((a[length / 8] ^ b[length / 8]) >> (8 - length % 8)));
-}
-
 /* A prefix whose more specific ones may follow. */
 struct open_prefix {
 	const struct policy_value *value;
@@ -307,7 +302,7 @@ static struct hits *open_prefix(struct compiler *c, struct prefix_walk *walk,
 {
 	struct open_prefix *open;
 
-	while (walk->depth && !covers(walk->open[walk->depth - 1].value, value))
+	while (walk->depth && !scalar_covers(walk->open[walk->depth - 1].value, value))
 		walk->depth--;
 	open = &walk->open[walk->depth];
 	if (walk->depth == walk->used) {

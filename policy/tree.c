@@ -16,6 +16,7 @@ struct open_node {
 
 struct tree_parser {
 	yaml_parser_t yaml;
+	const char *text, *end;
 	struct arena *nodes, *texts;
 	struct diag *diag;
 	size_t count;
@@ -249,20 +250,40 @@ static int take_event(struct tree_parser *p, const yaml_event_t *event)
 	}
 }
 
+/* Is it about a "::", of which libyaml points at the first or the second? It counts characters. */
+static bool at_double_colon(const struct tree_parser *p)
+{
+	const char *from = p->text, *at = from;
+	size_t left = p->yaml.problem_mark.index;
+	uint32_t code;
+
+	for (; left && at < p->end; left--) {
+		from = at;
+		at += text_character(at, p->end - at, &code);
+	}
+	return memmem(from, p->end - from < 3 ? p->end - from : 3, "::", 2);
+}
+
+static const char *syntax_hint(const struct tree_parser *p, const char *context)
+{
+	if (strstr(context, "alias") || strstr(context, "anchor") || strstr(context, "tag"))
+		return "; a value that begins with '*', '&' or '!' must be quoted";
+	if (at_double_colon(p))
+		return "; an IPv6 address that begins or ends with ':' must be quoted here";
+	return "";
+}
+
 static void report_syntax(struct tree_parser *p)
 {
 	const yaml_parser_t *yaml = &p->yaml;
 	const char *context = yaml->context ? yaml->context : "not YAML";
 	unsigned int line = yaml->context_mark.line + 1;
-	bool property =
-		strstr(context, "alias") || strstr(context, "anchor") || strstr(context, "tag");
 	char begun[32] = "";
 
 	if (yaml->context && line != yaml->problem_mark.line + 1)
 		snprintf(begun, sizeof(begun), " that begins at line %u", line);
 	diag_error(p->diag, place(yaml->problem_mark), "%s%s, %s%s", context, begun,
-		   yaml->problem ? yaml->problem : "syntax error",
-		   property ? "; a value that begins with '*', '&' or '!' must be quoted" : "");
+		   yaml->problem ? yaml->problem : "syntax error", syntax_hint(p, context));
 }
 
 static int parse_events(struct tree_parser *p)
@@ -284,7 +305,8 @@ static int parse_events(struct tree_parser *p)
 struct tree_node *tree_parse(struct arena *nodes, struct arena *texts, const char *text,
 			     size_t length, struct diag *diag)
 {
-	struct tree_parser p = {.nodes = nodes, .texts = texts, .diag = diag};
+	struct tree_parser p = {
+		.nodes = nodes, .texts = texts, .diag = diag, .text = text, .end = text + length};
 	int end;
 
 	if (check_text(text, length, diag))

@@ -22,18 +22,6 @@ struct hq_prefix {
 	__u32 row;
 };
 
-/* An interface pattern of `attach: interfaces`, as fnmatch(3) takes it. */
-struct hq_interface_pattern {
-	char *glob;
-	bool exclude;
-};
-
-/* A cgroup that the policy asks to be made, relative to the cgroup2 mount. */
-struct hq_class_cgroup {
-	char *path; /* "/hostqos/voice" */
-	__u16 class;
-};
-
 struct hq_image {
 	struct hq_header header;  /* .generation is 0; the loader sets it */
 	struct hq_rule *rules;	  /* header.rules of them */
@@ -53,12 +41,6 @@ struct hq_image {
 
 	char **gone; /* "user 'backup'": names that stand for what they stood for before */
 	size_t gone_count;
-
-	char *attach_cgroup;			 /* relative to the cgroup2 mount, "/" for all */
-	struct hq_interface_pattern *interfaces; /* none: the loader's default */
-	size_t interface_count;
-	struct hq_class_cgroup *cgroups;
-	size_t cgroup_count;
 };
 
 #endif

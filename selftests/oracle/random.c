@@ -188,6 +188,16 @@ static void correct_origin(struct oracle_rule *rule)
 		forget(rule, of_sockets[i]);
 }
 
+/* What would be an error, too: protocols and addresses that have no multicast, or nothing else. */
+static void correct_multicast(struct oracle_rule *rule)
+{
+	const struct oracle_block *match = &rule->blocks[0];
+
+	if (match->values[POLICY_MULTICAST][0] &&
+	    (match->values[POLICY_PROTOCOL][0] || match->values[POLICY_REMOTE][0]))
+		forget(rule, POLICY_MULTICAST);
+}
+
 static void make_rule(struct generator *g, struct oracle_rule *rule)
 {
 	int b;
@@ -197,6 +207,7 @@ static void make_rule(struct generator *g, struct oracle_rule *rule)
 		if (chance(g->seed, 4))
 			make_block(g, &rule->blocks[b], 8);
 	correct_origin(rule);
+	correct_multicast(rule);
 	rule->refuse = chance(g->seed, 8);
 	rule->class = helper_random(g->seed) % ORACLE_CLASSES;
 }

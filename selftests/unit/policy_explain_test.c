@@ -102,6 +102,39 @@ static void words_that_say_nothing_are_refused(void **state)
 	       "there is no user 'nobody-at-all'; a number need not exist");
 }
 
+static void contradict(const char *const words[POLICY_KEYS], enum policy_key key, const char *why)
+{
+	struct policy_flow flow = describe(words);
+	struct scalar_error error;
+	enum policy_key wrong;
+	int err = describe_contradiction(&flow, &wrong, &error);
+
+	assert_int_equal(!!err, !!why);
+	if (!why)
+		return;
+	assert_int_equal(wrong, key);
+	assert_string_equal(error.why, why);
+}
+
+static void words_that_contradict_one_another_are_refused(void **state)
+{
+	(void)state;
+	contradict(WORDS([POLICY_PROTOCOL] = "tcp", [POLICY_TYPE] = "dgram"), POLICY_TYPE,
+		   "its protocol has no sockets of that type");
+	contradict(WORDS([POLICY_PROTOCOL] = "icmp", [POLICY_REMOTE_PORT] = "25"),
+		   POLICY_REMOTE_PORT, "its protocol has no ports");
+	contradict(WORDS([POLICY_PROTOCOL] = "icmp", [POLICY_LOCAL_PORT] = "25"), POLICY_LOCAL_PORT,
+		   "its protocol has no ports");
+	contradict(WORDS([POLICY_PROTOCOL] = "icmp", [POLICY_REMOTE] = "fd00::1"), POLICY_PROTOCOL,
+		   "it is of a family that the rest excludes");
+	contradict(WORDS([POLICY_PROTOCOL] = "icmpv6", [POLICY_FAMILY] = "ipv4"), POLICY_PROTOCOL,
+		   "it is of a family that the rest excludes");
+	contradict(WORDS([POLICY_PROTOCOL] = "icmp", [POLICY_REMOTE] = "192.0.2.1"), 0, NULL);
+	contradict(WORDS([POLICY_PROTOCOL] = "udp", [POLICY_TYPE] = "raw"), 0, NULL);
+	contradict(WORDS([POLICY_PROTOCOL] = "sctp", [POLICY_LOCAL_PORT] = "25"), 0, NULL);
+	contradict(WORDS([POLICY_REMOTE_PORT] = "25", [POLICY_FAMILY] = "ipv6"), 0, NULL);
+}
+
 static const char policy_text[] =
 	"hostqos: 1\n"
 	"classes: { voice: { dscp: EF }, bulk: { dscp: LE, cgroup: /own }, deep: { cgroup: /own/x } }\n"
@@ -196,6 +229,7 @@ int main(void)
 		cmocka_unit_test(what_follows_is_known_too),
 		cmocka_unit_test(executables),
 		cmocka_unit_test(words_that_say_nothing_are_refused),
+		cmocka_unit_test(words_that_contradict_one_another_are_refused),
 		cmocka_unit_test(reasons_are_sentences),
 		cmocka_unit_test(entries_are_counted_as_rules),
 	};

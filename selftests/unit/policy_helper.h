@@ -18,9 +18,11 @@
 #include "policy.h"
 #include "print.h"
 
-/* Executables as the tests know them: "/exe/N" has inode N on device 7. */
+/* Executables as the tests know them: "/exe/N" has inode N on device 7; "/exe" is a directory. */
 static inline int helper_exe(const char *path, __u32 *device, __u64 *inode)
 {
+	if (!strcmp(path, "/exe"))
+		return -ENOEXEC;
 	if (strncmp(path, "/exe/", 5))
 		return -ENOENT;
 	*device = 7;

@@ -58,15 +58,27 @@ static void rates_are_spelled_as_tc_spells_them(void **state)
 
 static void bytes_per_second_are_refused_with_the_bits(void **state)
 {
+	static const struct {
+		const char *text, *bits, *bytes;
+	} cases[] = {
+		{"2mbps", "'2mbit'", "'16mbit'"},
+		{"1.5kbps", "'1500bit'", "'12kbit'"},
+		{"10MB", "'10mbit'", "'80mbit'"},
+		{"10mb/s", "'10mbit'", "'80mbit'"},
+		{"1GB/s", "'1gbit'", "'8gbit'"},
+		{"9000b", "'9kbit'", "'72kbit'"},
+		{"10MiB/s", "'10485760bit'", "'83886080bit'"},
+		{"10kiBps", "'10240bit'", "'81920bit'"},
+	};
 	uint64_t rate;
+	size_t i;
 
 	(void)state;
-	assert_int_equal(scalar_rate("2mbps", &rate, &error), -EINVAL);
-	assert_non_null(strstr(error.why, "'2mbit'"));
-	assert_non_null(strstr(error.why, "'16mbit'"));
-	assert_int_equal(scalar_rate("1.5kbps", &rate, &error), -EINVAL);
-	assert_non_null(strstr(error.why, "'1500bit'"));
-	assert_non_null(strstr(error.why, "'12kbit'"));
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(scalar_rate(cases[i].text, &rate, &error), -EINVAL);
+		assert_non_null(strstr(error.why, cases[i].bits));
+		assert_non_null(strstr(error.why, cases[i].bytes));
+	}
 }
 
 static void sizes_and_times(void **state)

@@ -127,6 +127,58 @@ static void diagnostics_are_sorted_and_point_at_their_place(void **state)
 	assert_int_equal(diag.count, 0);
 }
 
+static void the_caret_stands_below_wide_characters(void **state)
+{
+	/* Two that are wide, one that combines, and one byte that is no character. */
+	static const char text[] = "\xe6\x97\xa5\xf0\x9f\x98\x80"
+				   "e\xcc\x81\xff: 2";
+	struct diag diag = {.file = "f.yaml", .text = text, .length = strlen(text)};
+	char *printed;
+
+	(void)state;
+	diag_error(&diag, (struct diag_at){1, 8}, "about two");
+	printed = helper_printed(&diag);
+	assert_string_equal(printed, "f.yaml:1:8: error: about two\n"
+				     "    \xe6\x97\xa5\xf0\x9f\x98\x80"
+				     "e\xcc\x81?: 2\n"
+				     "            ^\n");
+	free(printed);
+	diag_free(&diag);
+}
+
+/* libyaml points at the first or at the second colon of such an address. */
+static void addresses_that_need_quotes_are_told(void **state)
+{
+	static const struct {
+		const char *text;
+		bool told;
+	} cases[] = {
+		{"{ remote: ::/0 }", true},
+		{"{ remote: :: }", true},
+		{"{ exe: gr\xc3\xb6n, remote: [2001:db8::/32, ::1] }", true},
+		{"[::", true},
+		{"[2001:db8::]", true},
+		{"[2001:db8::, ::1]", true},
+		{"{ remote: fe80:: }", true},
+		{"\r\n  remote: fe80::", true},
+		{"[2001:db8::1, }", false},
+		{"{ remote: fe80::1", false},
+		{"{ remote: fe80::1 ]", false},
+		{"[", false},
+	};
+	char text[128], *said;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(text, sizeof(text), "match: %s", cases[i].text);
+		said = helper_messages(text, strlen(text));
+		assert_int_equal(!!strstr(said, "begins or ends with ':' must be quoted"),
+				 cases[i].told);
+		free(said);
+	}
+}
+
 static size_t count_of(const char *text, const char *part)
 {
 	size_t count = 0;
@@ -163,6 +215,8 @@ int main(void)
 		cmocka_unit_test(sanitized_text_is_one_printable_line),
 		cmocka_unit_test(the_nearest_word_is_suggested),
 		cmocka_unit_test(diagnostics_are_sorted_and_point_at_their_place),
+		cmocka_unit_test(the_caret_stands_below_wide_characters),
+		cmocka_unit_test(addresses_that_need_quotes_are_told),
 		cmocka_unit_test(floods_are_counted_rather_than_shown),
 	};
 
