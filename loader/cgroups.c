@@ -74,7 +74,7 @@ int cgroup_path(const struct instance *in, __u64 id, char path[PATH_MAX])
 	fd = open_by_handle_at(mount, &h.handle, O_RDONLY | O_CLOEXEC);
 	close(mount);
 	if (fd < 0)
-		return -ENOENT;
+		return -errno;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, full, sizeof(full) - 1);
 	close(fd);

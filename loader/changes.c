@@ -224,11 +224,11 @@ void changes_print(struct json_object *changes)
 		const char *name = member(o, "name");
 		const char *text = after ? after : before;
 
-		printf("%s %s %s", member(o, "what"), name, member(o, "change"));
+		say("%s %s %s", member(o, "what"), name, member(o, "change"));
 		if (before && after)
-			printf(": %s -> %s", before, after);
+			say(": %s -> %s", before, after);
 		else if (strcmp(name, text))
-			printf(": %s", text);
+			say(": %s", text);
 		putchar('\n');
 	}
 }

@@ -17,7 +17,7 @@ static void print_json(const struct rehoming *r)
 	json_add(o, "rehomed", json_object_get(r->rehomed));
 	json_add(o, "undecided", json_object_get(r->undecided));
 	json_add_count(o, "moved", r->adoption.moved);
-	json_add(o, "refused", json_object_get(r->adoption.refused));
+	json_add_list(o, "refused", r->adoption.refused);
 	json_add(o, "warnings", log_take("warning"));
 	json_print(o);
 }

@@ -11,8 +11,8 @@ static void print_checked(const struct source *s)
 {
 	size_t classes = s->policy->class_count, rules = s->policy->rule_count;
 
-	printf("%s: correct, %zu class%s, %zu rule%s\n", s->file, classes, classes == 1 ? "" : "es",
-	       rules, plural(rules));
+	say("%s: correct, %zu class%s, %zu rule%s\n", s->file, classes, classes == 1 ? "" : "es",
+	    rules, plural(rules));
 }
 
 static struct json_object *checked_json(const struct source *s)

@@ -196,10 +196,11 @@ static int explain_sockets(struct asked *a, const struct options *options,
 		    (!options->pid || holders_have(&held, all.list[i].cookie)))
 			err = explain_socket(a, &all.list[i], list);
 	if (!err && !json_object_array_length(list)) {
-		log_error(0,
-			  options->pid ? "process %s holds no such socket that is governed"
-				       : "no such socket is governed%s",
-			  options->pid ? options->pid : "");
+		if (options->pid)
+			log_error(0, "process %u holds no such socket that is governed",
+				  options->pid);
+		else
+			log_error(0, "no such socket is governed");
 		err = -ENOENT;
 	}
 	sockets_free(&all);
@@ -223,17 +224,17 @@ static void print_verdict(struct json_object *o)
 	struct text_table table;
 	size_t i;
 
-	printf("rule:  %s\n", json_text(o, "rule", "none"));
+	say("rule:  %s\n", json_text(o, "rule", "none"));
 	if (json_is_true(o, "refuse"))
 		puts("class: none, refused");
 	else if (dscp)
-		printf("class: %s, DSCP %s\n", json_text(o, "class", "-"),
-		       json_text(dscp, "name", "-"));
+		say("class: %s, DSCP %s\n", json_text(o, "class", "-"),
+		    json_text(dscp, "name", "-"));
 	else
 		puts("class: none");
 	if (carried)
-		printf("now:   %s, DSCP %s\n", json_text(o, "carries", "-"),
-		       json_text(carried, "name", "-"));
+		say("now:   %s, DSCP %s\n", json_text(o, "carries", "-"),
+		    json_text(carried, "name", "-"));
 	if (!json_is_true(o, "governed"))
 		puts("Not governed: the cgroup is not below the policy's `attach.cgroup`.");
 	if (json_is_true(o, "provisional"))
@@ -260,9 +261,9 @@ static void print_sockets(struct json_object *flows)
 	for (i = 0; i < json_object_array_length(flows); i++) {
 		struct json_object *o = json_object_array_get_idx(flows, i);
 
-		printf("%s%s %s -> %s %s\n", i ? "\n" : "", json_text(o, "protocol", ""),
-		       json_text(o, "local", ""), json_text(o, "remote", ""),
-		       json_text(o, "state", ""));
+		say("%s%s %s -> %s %s\n", i ? "\n" : "", json_text(o, "protocol", ""),
+		    json_text(o, "local", ""), json_text(o, "remote", ""),
+		    json_text(o, "state", ""));
 		print_verdict(o);
 	}
 }
@@ -294,6 +295,21 @@ static int explain(const struct options *options, struct json_object *o)
 	return err;
 }
 
+/* Values that are none of their keys', or exclude one another, before anything is asked. */
+static bool describes(const struct options *options)
+{
+	bool live = options->live || options->pid;
+	struct scalar_error error;
+	struct policy_flow flow;
+	enum policy_key wrong;
+
+	if (!describe_flow(&flow, options->flow, policy_exe_stat, &wrong, &error) &&
+	    (live || !describe_contradiction(&flow, &wrong, &error)))
+		return true;
+	fprintf(stderr, "hostqos explain: the flow's %s: %s\n", policy_key_name(wrong), error.why);
+	return false;
+}
+
 static bool usable(const struct options *options)
 {
 	static const enum policy_key of_sockets[] = {POLICY_PROTOCOL, POLICY_LOCAL, POLICY_REMOTE,
@@ -301,6 +317,8 @@ static bool usable(const struct options *options)
 	const char *words[POLICY_KEYS];
 	size_t i;
 
+	if (!describes(options))
+		return false;
 	if (!options->live && !options->pid)
 		return true;
 	if (options->policy) {

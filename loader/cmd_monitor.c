@@ -6,14 +6,12 @@
  * was killed is soon forgotten. What could not be told is counted, and said.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -67,15 +65,9 @@ static int open_map(const struct instance *in, const char *name)
 /* The ring buffer has one reader. */
 static int claim(struct monitor *m)
 {
-	m->claim = open(m->in.links, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (m->claim < 0)
-		return log_error(-errno, "cannot open %s", m->in.links);
-	if (!flock(m->claim, LOCK_EX | LOCK_NB))
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return log_error(-errno, "cannot lock %s", m->in.links);
-	log_error(0, "instance '%s' is monitored already, by another process", m->in.name);
-	return -EBUSY;
+	int err = instance_claim(&m->in, m->in.maps, "monitors", &m->claim);
+
+	return err == -ENOENT ? log_error(err, "cannot open %s", m->in.maps) : err;
 }
 
 /* As struct hq_monitor has it. */
@@ -123,34 +115,17 @@ static int rule_filter(struct monitor *m, const char *name)
 	return -ENOENT;
 }
 
-static int number_option(const char *option, const char *text, __u32 *number)
-{
-	char *rest;
-	unsigned long value;
-
-	if (!text)
-		return 0;
-	value = strtoul(text, &rest, 10);
-	if (*rest || !value || value > INT_MAX) {
-		log_error(0, "--%s %s: not a number from 1", option, text);
-		return -EINVAL;
-	}
-	*number = value;
-	return 0;
-}
-
 static int take_filters(struct monitor *m, const struct options *options)
 {
 	int err = 0;
 
-	m->wanted.limit = LIMIT;
+	m->wanted.limit = options->limit ?: LIMIT;
+	m->wanted.pid = options->pid;
 	if (options->class)
 		err = class_filter(m, options->class);
 	if (!err && options->rule)
 		err = rule_filter(m, options->rule);
-	if (!err)
-		err = number_option("pid", options->pid, &m->wanted.pid);
-	return err ? err : number_option("limit", options->limit, &m->wanted.limit);
+	return err;
 }
 
 static int take_event(void *context, void *data, size_t size)
@@ -297,7 +272,7 @@ static int tick(struct monitor *m)
 	if (!err)
 		err = tell_windows(m);
 	look_at_faults(m, true);
-	if (fflush(stdout) || is_unread())
+	if (fflush(stdout) || ferror(stdout) || is_unread())
 		over = 1;
 	return err;
 }
@@ -311,7 +286,9 @@ static int finish_watching(struct monitor *m)
 		;
 	if (!err)
 		err = tell_windows(m);
-	if (fflush(stdout) && errno == EPIPE) {
+	fflush(stdout);
+	/* Its reader's end is not its failure. */
+	if (is_unread()) {
 		__fpurge(stdout);
 		clearerr(stdout);
 	}

@@ -172,8 +172,8 @@ static int load_file(const struct options *options, const char *file)
 		json_add(o, "warnings", log_take("warning"));
 		json_print(o);
 	} else if (!err) {
-		printf("%s is the shadow of %s; see `hostqos shadow --show`\n", s.file,
-		       live.f.header.file);
+		say("%s is the shadow of %s; see `hostqos shadow --show`\n", s.file,
+		    live.f.header.file);
 	}
 	live_close(&live);
 	source_free(&s);
@@ -246,8 +246,7 @@ static int show(const struct live *live, const struct in_force *shadow, bool jso
 	close(counters);
 	close(changes);
 	if (!json) {
-		printf("%s, the shadow of %s, would do\n\n", shadow->header.file,
-		       live->f.header.file);
+		say("%s, the shadow of %s, would do\n\n", shadow->header.file, live->f.header.file);
 		print_list(false, "classes", list, &table);
 		return 0;
 	}
@@ -286,7 +285,7 @@ static int discard(const struct options *options)
 	if (!err && options->json)
 		json_print(about(&live, shadow.header.file));
 	else if (!err)
-		printf("%s is a shadow no more\n", shadow.header.file);
+		say("%s is a shadow no more\n", shadow.header.file);
 	in_force_free(&shadow);
 	live_close(&live);
 	return err;

@@ -71,7 +71,10 @@ static void add_attached(struct status *s, const char *hook, const char *target,
 	s->healthy &= ok != 0;
 }
 
-/* Where the kernel says that a hook is, not where it was once put. */
+/*
+ * Where the kernel says that a hook is, not where it was once put. A cgroup that
+ * was removed keeps its hooks as long as a socket remembers it.
+ */
 static void tell_hooks(struct status *s, const struct links *l)
 {
 	char path[PATH_MAX];
@@ -80,14 +83,19 @@ static void tell_hooks(struct status *s, const struct links *l)
 	for (i = 0; i < l->count; i++) {
 		const struct link *link = &l->links[i];
 		const char *target = "(nowhere)";
+		bool ok = link->ok;
+		int err;
 
 		if (link->kind == LINK_TCX || !link->needed)
 			continue;
-		if (link->kind == LINK_ITERATOR)
+		err = cgroup_path(&s->in, link->cgroup, path);
+		if (link->kind != LINK_CGROUP)
 			target = "sockets";
-		else if (link->cgroup && !cgroup_path(&s->in, link->cgroup, path))
+		else if (!err)
 			target = path;
-		add_attached(s, link->name, target, link, link->why, link->ok);
+		else if (err != -EPERM) /* a name cannot be had without CAP_DAC_READ_SEARCH */
+			ok = false;
+		add_attached(s, link->name, target, link, link->why, ok);
 	}
 }
 
@@ -309,18 +317,20 @@ static void print_text(const struct status *s, const char *instance)
 		printf("instance '%s' is not installed\n", instance);
 		return;
 	}
-	printf("policy:     %s\n", s->f.header.file);
+	say("policy:     %s\n", s->f.header.file);
 	printf("sha256:     %s\n", s->f.header.sha256);
 	printf("generation: %u\n", s->f.generation);
-	printf("cgroup:     %s\n", s->install.cgroup_path);
+	say("cgroup:     %s\n", s->install.cgroup_path);
+	if (!s->tcx && !s->clsact)
+		printf("interfaces: none: sockets are marked, no packet is metered\n");
 	printf("healthy:    %s\n", s->healthy ? "yes" : "no; apply the policy again");
 	if (s->trial) {
 		printf("trial:      ");
 		trial_print(s->trial);
 	}
 	if (s->shadow)
-		printf("shadow:     %s; see `hostqos shadow --show`\n",
-		       json_object_get_string(s->shadow));
+		say("shadow:     %s; see `hostqos shadow --show`\n",
+		    json_object_get_string(s->shadow));
 	print_faults(s);
 	print_escapes(s);
 	putchar('\n');

@@ -71,7 +71,7 @@ static struct paths *exe_paths;
 /* It is what it is even if it cannot be watched. */
 static int watch_exe(const char *path, __u32 *device, __u64 *inode)
 {
-	paths_add(exe_paths, path, 1);
+	paths_add(exe_paths, path);
 	return exe_resolve(path, device, inode);
 }
 
@@ -86,9 +86,9 @@ static int watch_known(struct paths *paths, const struct instance *in)
 	for (i = 0; i < 2 && !err; i++) {
 		err = join_path(path, in->maps, pins[i]);
 		if (!err)
-			err = paths_add(paths, path, 1);
+			err = paths_add(paths, path);
 		if (!err)
-			err = paths_add(paths, accounts[i], 1);
+			err = paths_add(paths, accounts[i]);
 	}
 	return err;
 }
@@ -100,14 +100,13 @@ static int watch_cgroup(struct paths *paths, const struct apply *a)
 	if (snprintf(path, PATH_MAX, "%s%s", a->in.cgroup2, a->source.policy->attach_cgroup) >=
 	    PATH_MAX)
 		return -ENAMETOOLONG;
-	return paths_add(paths, path, 1);
+	return paths_add(paths, path);
 }
 
 static void print_event(const char *event, struct json_object *o)
 {
 	json_add_string(o, "event", event);
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	json_print_line(o);
 }
 
 static void tell_policy(struct watch *w, const struct apply *a)
@@ -118,8 +117,8 @@ static void tell_policy(struct watch *w, const struct apply *a)
 		return;
 	w->generation = a->generation;
 	if (!w->options->json) {
-		printf("%s, generation %u: %s\n", a->old.header.file, a->generation,
-		       a->flipped ? "what it names has changed" : "in force");
+		say("%s, generation %u: %s\n", a->old.header.file, a->generation,
+		    a->flipped ? "what it names has changed" : "in force");
 		return;
 	}
 	o = json_object_new_object();
@@ -211,7 +210,7 @@ static int reopen(struct watch *w, struct apply *a)
 	int err = lock(&a->in);
 
 	if (!err)
-		err = instance_claim(&a->in, &w->claim);
+		err = instance_claim(&a->in, a->in.links, "watches", &w->claim);
 	if (!err)
 		err = apply_reopen(a);
 	w->over = err == -EBUSY || err == -EXDEV || err == -EPROTO;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -34,12 +35,18 @@ static int own_files(void **records, size_t *length)
 
 int exe_resolve(const char *path, __u32 *device, __u64 *inode)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct hq_exe_file *files;
 	size_t length, i;
+	struct stat st;
 	void *records;
-	int err;
+	int fd, err;
 
+	/* Not of the open file: some devices act on being opened. */
+	if (stat(path, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOEXEC;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	err = own_files(&records, &length);

@@ -37,26 +37,20 @@ static int take_descriptor(const char *name, void *arg)
 	return 0;
 }
 
-int holders_read(struct holders *h, const char *pid)
+int holders_read(struct holders *h, __u32 pid)
 {
 	char path[PATH_MAX];
 	struct walk w = {.holders = h};
-	char *end;
-	long number = strtol(pid, &end, 10);
 	int err;
 
 	memset(h, 0, sizeof(*h));
-	if (*end || number <= 0 || number > INT_MAX) {
-		log_error(0, "'%s' is not the number of a process", pid);
-		return -EINVAL;
-	}
-	w.process = syscall(SYS_pidfd_open, (int)number, 0);
+	w.process = syscall(SYS_pidfd_open, pid, 0);
 	if (w.process < 0)
-		return log_error(-errno, "process %s", pid);
-	snprintf(path, sizeof(path), "/proc/%ld/fd", number);
+		return log_error(-errno, "process %u", pid);
+	snprintf(path, sizeof(path), "/proc/%u/fd", pid);
 	err = for_each_entry(path, take_descriptor, &w);
 	close(w.process);
-	return err ? log_error(err, "cannot look at the sockets of process %s", pid) : 0;
+	return err ? log_error(err, "cannot look at the sockets of process %u", pid) : 0;
 }
 
 bool holders_have(const struct holders *h, __u64 cookie)

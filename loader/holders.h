@@ -15,8 +15,8 @@ struct holders {
 	size_t count;
 };
 
-/* `pid` as it was given. 0 or -errno, reported. */
-int holders_read(struct holders *h, const char *pid);
+/* 0 or -errno, reported. */
+int holders_read(struct holders *h, __u32 pid);
 bool holders_have(const struct holders *h, __u64 cookie);
 void holders_free(struct holders *h);
 

@@ -232,9 +232,9 @@ void rehomed_print(struct json_object *socket)
 {
 	const char *why = json_object_get_string(json_object_object_get(socket, "why"));
 
-	printf("  %s %s -> %s: %s%s, class %s\n", member(socket, "protocol"),
-	       member(socket, "local"), member(socket, "remote"), why ? "" : "now of ",
-	       why ? why : member(socket, "to"), member(socket, "class"));
+	say("  %s %s -> %s: %s%s, class %s\n", member(socket, "protocol"), member(socket, "local"),
+	    member(socket, "remote"), why ? "" : "now of ", why ? why : member(socket, "to"),
+	    member(socket, "class"));
 }
 
 void rehoming_free(struct rehoming *r)

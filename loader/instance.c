@@ -2,11 +2,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,8 +12,7 @@
 
 #include "instance.h"
 #include "log.h"
-
-#define BPFFS_DEFAULT "/sys/fs/bpf"
+#include "mounts.h"
 
 static const char *const map_names[NMAPS] = {
 	[MAP_ACTIVE] = "active",
@@ -52,42 +49,11 @@ int map_pin_path(char out[PATH_MAX], const struct instance *in, const char *name
 	return join_path(out, strncmp(name, "shadow", 6) ? in->maps : in->shadow, name);
 }
 
-int require_privileges(void)
-{
-	if (geteuid() == 0)
-		return 0;
-	log_error(0, "must be root (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE and "
-		     "CAP_SYS_ADMIN); try sudo");
-	return -EPERM;
-}
-
 int join_path(char out[PATH_MAX], const char *dir, const char *name)
 {
 	int n = snprintf(out, PATH_MAX, "%s/%s", dir, name);
 
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-/* Where a file system of this type is mounted, `preferred` if it is there too. */
-static int find_mount(const char *type, const char *preferred, char out[PATH_MAX])
-{
-	struct mntent *m;
-	FILE *mounts;
-	int err = -ENOENT;
-
-	mounts = setmntent("/proc/self/mounts", "re");
-	if (!mounts)
-		return -errno;
-	while ((m = getmntent(mounts))) {
-		bool best = preferred && !strcmp(m->mnt_dir, preferred);
-
-		if (strcmp(m->mnt_type, type) || (!err && !best))
-			continue;
-		snprintf(out, PATH_MAX, "%s", m->mnt_dir);
-		err = 0;
-	}
-	endmntent(mounts);
-	return err;
 }
 
 int instance_init(struct instance *in, const char *name, bool mount_it)
@@ -101,18 +67,11 @@ int instance_init(struct instance *in, const char *name, bool mount_it)
 	memset(in->map, -1, sizeof(in->map));
 	memset(in->outer, -1, sizeof(in->outer));
 
-	if (find_mount("cgroup2", NULL, in->cgroup2))
-		return log_error(-ENOENT,
-				 "no cgroup v2 is mounted; mount one, for example: mount -t "
-				 "cgroup2 none /sys/fs/cgroup");
-	err = find_mount("bpf", BPFFS_DEFAULT, bpffs);
-	if (err && mount_it) {
-		if (mount("none", BPFFS_DEFAULT, "bpf", 0, "mode=0700"))
-			return log_error(-errno, "cannot mount bpffs at %s", BPFFS_DEFAULT);
-		strcpy(bpffs, BPFFS_DEFAULT);
-	} else if (err) {
-		strcpy(bpffs, BPFFS_DEFAULT);
-	}
+	err = find_cgroup2(in->cgroup2);
+	if (!err)
+		err = find_bpffs(bpffs, mount_it);
+	if (err)
+		return err;
 	if (join_path(base, bpffs, "hostqos") || join_path(in->dir, base, name) ||
 	    join_path(in->links, in->dir, "links") || join_path(in->maps, in->dir, "maps") ||
 	    join_path(in->programs, in->dir, "programs") ||

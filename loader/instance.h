@@ -45,7 +45,7 @@ struct instance {
 	bool made;		 /* by instance_lock() */
 	int lock;		 /* the locked directory, or -1 */
 	int map[NMAPS];		 /* descriptors, or -1 */
-	int outer[NTABLES];	 /* the two slots of each table, or -1 */
+	int outer[NTABLES];	 /* the slots of each table, or -1 */
 };
 
 /* Where a map of the BPF object is pinned: in maps/, those of a shadow in shadow/. */
@@ -69,11 +69,13 @@ int instance_lock(struct instance *in);
 int instance_lock_existing(struct instance *in);
 
 /*
- * Be the one process that watches the instance, for as long as *claim (-1 at
- * first) is open. -EBUSY, reported, where another one does; -ENOENT, not
+ * Be the one process that `does` ("watches", "monitors") something with the
+ * instance, for as long as *claim (-1 at first) is open. The lock is on `dir`:
+ * on links/ the watch's, on maps/ the monitor's, so that neither is in the
+ * other's way. -EBUSY, reported, where another one has it; -ENOENT, not
  * reported, where there is no instance.
  */
-int instance_claim(const struct instance *in, int *claim);
+int instance_claim(const struct instance *in, const char *dir, const char *does, int *claim);
 
 /* Open the pinned maps that exist. 0 if all do, -ENOENT if some do not, other -errno reported. */
 int instance_open(struct instance *in);

@@ -17,6 +17,7 @@
 
 #include "interfaces.h"
 #include "log.h"
+#include "output.h"
 #include "policy.h"
 
 static int route_socket(struct nl_sock **sock)
@@ -83,12 +84,15 @@ static bool chosen_by_default(struct nl_cache *links, struct rtnl_link *l)
 	return rtnl_link_get_arptype(l) != ARPHRD_LOOPBACK && !is_upper(links, l);
 }
 
-/* Marks in matched[] which patterns the name matches. */
-static bool chosen_by_pattern(const struct policy *policy, const char *name, bool *matched)
+/* Marks in matched[] which patterns the name matches. Where all exclude, `otherwise` stands. */
+static bool chosen_by_pattern(const struct policy *policy, const char *name, bool *matched,
+			      bool otherwise)
 {
-	bool included = false, excluded = false;
+	bool included = otherwise, excluded = false;
 	size_t i;
 
+	for (i = 0; i < policy->interface_count; i++)
+		included &= policy->interfaces[i].exclude;
 	for (i = 0; i < policy->interface_count; i++) {
 		const struct policy_interface *p = &policy->interfaces[i];
 
@@ -124,25 +128,29 @@ static const char *egress_program(int arptype)
 	}
 }
 
+static int append(struct interfaces *chosen, const struct interface *interface)
+{
+	struct interface *list = realloc(chosen->list, (chosen->count + 1) * sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	chosen->list = list;
+	list[chosen->count++] = *interface;
+	return 0;
+}
+
 static int choose(struct interfaces *chosen, struct rtnl_link *l)
 {
-	const char *program = egress_program(rtnl_link_get_arptype(l));
-	struct interface *list;
+	struct interface interface = {.ifindex = rtnl_link_get_ifindex(l),
+				      .program = egress_program(rtnl_link_get_arptype(l))};
 
-	if (!program) {
+	if (!interface.program) {
 		log_warning("interface %s is left out: its link layer (ARPHRD %u) is not known",
 			    rtnl_link_get_name(l), rtnl_link_get_arptype(l));
 		return 0;
 	}
-	list = realloc(chosen->list, (chosen->count + 1) * sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	chosen->list = list;
-	list += chosen->count++;
-	list->ifindex = rtnl_link_get_ifindex(l);
-	list->program = program;
-	snprintf(list->name, sizeof(list->name), "%s", rtnl_link_get_name(l));
-	return 0;
+	snprintf(interface.name, sizeof(interface.name), "%s", rtnl_link_get_name(l));
+	return append(chosen, &interface);
 }
 
 static int by_ifindex(const void *a, const void *b)
@@ -170,9 +178,8 @@ int interfaces_choose(struct interfaces *chosen, const struct policy *policy, st
 		return err;
 	}
 	while (!err && (l = next_link(links, l)))
-		if (policy->interface_count
-			    ? chosen_by_pattern(policy, rtnl_link_get_name(l), matched)
-			    : chosen_by_default(links, l))
+		if (chosen_by_pattern(policy, rtnl_link_get_name(l), matched,
+				      chosen_by_default(links, l)))
 			err = choose(chosen, l);
 	if (chosen->count)
 		qsort(chosen->list, chosen->count, sizeof(*chosen->list), by_ifindex);
@@ -185,6 +192,19 @@ int interfaces_choose(struct interfaces *chosen, const struct policy *policy, st
 	free(matched);
 	if (err)
 		interfaces_free(chosen);
+	return err;
+}
+
+int interfaces_add(struct interfaces *chosen, const struct interfaces *more)
+{
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < more->count && !err; i++)
+		if (!interfaces_have(chosen, more->list[i].ifindex))
+			err = append(chosen, &more->list[i]);
+	if (chosen->count)
+		qsort(chosen->list, chosen->count, sizeof(*chosen->list), by_ifindex);
 	return err;
 }
 
@@ -210,8 +230,8 @@ void interfaces_print(const struct interfaces *chosen)
 
 	printf("interfaces:");
 	for (i = 0; i < chosen->count; i++)
-		printf(" %s", chosen->list[i].name);
-	printf("%s\n", chosen->count ? "" : " none: no packet is marked or metered");
+		say(" %s", chosen->list[i].name);
+	printf("%s\n", chosen->count ? "" : " none: sockets are marked, no packet is metered");
 }
 
 bool interfaces_have(const struct interfaces *chosen, __u32 ifindex)

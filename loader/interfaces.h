@@ -34,6 +34,9 @@ struct interfaces {
 int interfaces_choose(struct interfaces *chosen, const struct policy *policy, struct diag *diag);
 void interfaces_free(struct interfaces *chosen);
 
+/* Those of `more` too. 0 or -ENOMEM. */
+int interfaces_add(struct interfaces *chosen, const struct interfaces *more);
+
 /* Their names, for people and for programs. */
 struct json_object *interfaces_json(const struct interfaces *chosen);
 void interfaces_print(const struct interfaces *chosen);

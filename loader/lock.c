@@ -93,24 +93,33 @@ int instance_lock_existing(struct instance *in)
 	}
 }
 
-/* The lock on `links` is the watch's own; commands lock the directory above. */
-int instance_claim(const struct instance *in, int *claim)
+static void refuse_second(const char *name, const char *does, int fd)
 {
 	struct stat st;
+	int pid = fstat(fd, &st) ? 0 : lock_holder(&st);
+
+	if (pid)
+		log_error(0, "process %d %s instance '%s' already", pid, does, name);
+	else
+		log_error(0, "another process %s instance '%s' already", does, name);
+}
+
+/* What commands lock is the directory above. */
+int instance_claim(const struct instance *in, const char *dir, const char *does, int *claim)
+{
 	int fd, err = 0;
 
-	if (*claim >= 0 && still_there(*claim, in->links))
+	if (*claim >= 0 && still_there(*claim, dir))
 		return 0;
-	fd = open(in->links, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : log_error(-errno, "cannot open %s", in->links);
+		return errno == ENOENT ? -ENOENT : log_error(-errno, "cannot open %s", dir);
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		err = -errno;
 		if (err != -EWOULDBLOCK)
-			log_error(err, "cannot lock %s", in->links);
+			log_error(err, "cannot lock %s", dir);
 		else
-			log_error(0, "process %d watches instance '%s' already",
-				  fstat(fd, &st) ? 0 : lock_holder(&st), in->name);
+			refuse_second(in->name, does, fd);
 		close(fd);
 		return err == -EWOULDBLOCK ? -EBUSY : err;
 	}

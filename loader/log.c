@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 
 #include "log.h"
+#include "text.h"
 
 static const char *log_verb = "";
 static bool log_json;
@@ -60,11 +61,13 @@ void log_add(struct json_object *message)
 	json_object_array_add(collected, message);
 }
 
-static void message(const char *severity, const char *text)
+/* Names in it that others chose are not to speak to the terminal; output.h cares for JSON. */
+static void message(const char *severity, char *text)
 {
 	struct json_object *o;
 
 	if (!log_json) {
+		text_sanitize(text);
 		fprintf(stderr, "hostqos %s: %s%s\n", log_verb,
 			strcmp(severity, "warning") ? "" : "warning: ", text);
 		return;
@@ -104,13 +107,14 @@ int log_error(int err, const char *format, ...)
 
 void log_note(const char *format, ...)
 {
+	char text[1024];
 	va_list args;
 
-	fprintf(stderr, "hostqos %s: ", log_verb);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	text_sanitize(text);
+	fprintf(stderr, "hostqos %s: %s\n", log_verb, text);
 }
 
 struct json_object *log_take(const char *severity)

@@ -4,9 +4,13 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "suggest.h"
@@ -87,7 +91,7 @@ static const struct verb {
 	 "most N (1000) events of a kind a second, those of a bucket of each class: what is over\n"
 	 "that or finds no room is counted, and the counts are told. Filters are the kernel's;\n"
 	 "`--pid` is the process that made the socket. Under -j one object a line. Ends with its\n"
-	 "reader, and when hostqos is detached.\n\n"
+	 "reader, and when hostqos is detached. An instance has one monitor at a time.\n\n"
 	 "Example: hostqos monitor --class voice\n",
 	 "class rule pid limit"},
 	{"run", "--class NAME -- COMMAND [ARGUMENT...]", 1, -1, cmd_run,
@@ -132,6 +136,18 @@ static void print_usage(FILE *out)
 	      out);
 }
 
+/* A result that could not be written whole is no result. */
+static int check_output(const struct verb *verb, int status)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	/* Of an earlier write's failure nobody knows the reason any more. */
+	fprintf(stderr, "hostqos%s%s: cannot write the result%s%s\n", verb ? " " : "",
+		verb ? verb->name : "", errno ? ": " : "", errno ? strerror(errno) : "");
+	return status == EXIT_DONE ? EXIT_FAILED : status;
+}
+
 static int print_help(const struct verb *verb)
 {
 	if (!verb)
@@ -140,7 +156,7 @@ static int print_help(const struct verb *verb)
 		printf("usage: hostqos %s%s%s\n\n%c%s.\n%s", verb->name,
 		       *verb->arguments ? " " : "", verb->arguments, toupper(verb->summary[0]),
 		       verb->summary + 1, verb->help);
-	return EXIT_DONE;
+	return check_output(verb, EXIT_DONE);
 }
 
 static const struct verb *find_verb(const char *name)
@@ -148,6 +164,8 @@ static const struct verb *find_verb(const char *name)
 	struct suggestion suggestion = {.word = name};
 	size_t i;
 
+	if (!strcmp(name, "help"))
+		suggest_offer(&suggestion, "--help");
 	for (i = 0; i < NVERBS; i++) {
 		if (!strcmp(verbs[i].name, name))
 			return &verbs[i];
@@ -166,15 +184,6 @@ static bool valid_instance(const char *name)
 		if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
 			return false;
 	return p > name && p - name < 64;
-}
-
-/* A result that could not be written whole is no result. */
-static int check_output(const struct verb *verb, int status)
-{
-	if (!fflush(stdout) && !ferror(stdout))
-		return status;
-	fprintf(stderr, "hostqos %s: cannot write the result: %s\n", verb->name, strerror(errno));
-	return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
 static int dispatch(const struct verb *verb, const struct options *options, int argc, char **argv)
@@ -237,8 +246,21 @@ static const struct option long_options[] = {
 
 #define NOPTIONS (sizeof(long_options) / sizeof(long_options[0]))
 
-/* Keep what an option of a verb's own says. */
-static void take_option(struct options *options, int option, const char *argument)
+static int take_number(const char *option, const char *text, __u32 *number)
+{
+	char *rest;
+	unsigned long value = strtoul(text, &rest, 10);
+
+	if (!isdigit((unsigned char)*text) || *rest || !value || value > INT_MAX) {
+		fprintf(stderr, "hostqos: --%s %s: not a number from 1\n", option, text);
+		return EXIT_USAGE;
+	}
+	*number = value;
+	return 0;
+}
+
+/* Keep what an option of a verb's own says. 0 or EXIT_USAGE. */
+static int take_option(struct options *options, int option, const char *argument)
 {
 	switch (option) {
 	case OPTION_CLASS:
@@ -251,14 +273,12 @@ static void take_option(struct options *options, int option, const char *argumen
 		options->policy = argument;
 		break;
 	case OPTION_PID:
-		options->pid = argument;
-		break;
+		return take_number("pid", argument, &options->pid);
 	case OPTION_RULE:
 		options->rule = argument;
 		break;
 	case OPTION_LIMIT:
-		options->limit = argument;
-		break;
+		return take_number("limit", argument, &options->limit);
 	case OPTION_LIVE:
 		options->live = true;
 		break;
@@ -271,6 +291,7 @@ static void take_option(struct options *options, int option, const char *argumen
 	default:
 		options->flow[option - OPTION_FLOW] = argument;
 	}
+	return 0;
 }
 
 static bool has_word(const char *words, const char *word)
@@ -299,6 +320,18 @@ static int check_options(const struct verb *verb, const bool given[NOPTIONS])
 	return 0;
 }
 
+/* Or what is opened next, a map or a lock, would get the output of one that is closed. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDONLY);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = {.instance = "default"};
@@ -306,6 +339,7 @@ int main(int argc, char **argv)
 	bool help = false, given[NOPTIONS] = {};
 	int option, index;
 
+	fill_standard_descriptors();
 	while ((option = getopt_long(argc, argv, "jh", long_options, &index)) != -1) {
 		switch (option) {
 		case 'i':
@@ -319,11 +353,12 @@ int main(int argc, char **argv)
 			break;
 		case 'V':
 			puts("hostqos " VERSION);
-			return EXIT_DONE;
+			return check_output(NULL, EXIT_DONE);
 		case '?':
 			return EXIT_USAGE;
 		default:
-			take_option(&options, option, optarg);
+			if (take_option(&options, option, optarg))
+				return EXIT_USAGE;
 			given[index] = true;
 		}
 	}

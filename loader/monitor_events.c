@@ -22,13 +22,13 @@ static const char *const kind_names[HQ_NEVENTS] = {
 static void add_time(struct json_object *o, __u64 ns)
 {
 	__u64 real = clock_ns(CLOCK_REALTIME) - monotonic_ns() + ns;
-	time_t seconds = real / 1000000000;
+	time_t seconds = real / SECOND_NS;
 	char date[32], text[64];
 	struct tm tm;
 
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &tm));
 	snprintf(text, sizeof(text), "%s.%06lluZ", date,
-		 (unsigned long long)(real % 1000000000) / 1000);
+		 (unsigned long long)(real % SECOND_NS) / 1000);
 	json_add_string(o, "time", text);
 }
 
@@ -50,7 +50,7 @@ static void print_text(struct json_object *o)
 	json_object_object_foreach (o, key, value) {
 		if (!value || !strcmp(key, "time") || !strcmp(key, "event"))
 			continue;
-		printf("%s%s %s", separator, key, json_object_get_string(value));
+		say("%s%s %s", separator, key, json_object_get_string(value));
 		separator = ", ";
 	}
 	putchar('\n');
@@ -59,11 +59,11 @@ static void print_text(struct json_object *o)
 /* Prints, and drops the reference. */
 static void tell(const struct teller *t, struct json_object *o)
 {
-	if (t->json)
-		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
-							       JSON_C_TO_STRING_NOSLASHESCAPE));
-	else
-		print_text(o);
+	if (t->json) {
+		json_print_line(o);
+		return;
+	}
+	print_text(o);
 	json_object_put(o);
 }
 

@@ -6,13 +6,40 @@
 
 #include "log.h"
 #include "output.h"
+#include "text.h"
 #include "verbs.h"
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+/* JSON is UTF-8 (RFC 8259, 8.1), and a name in it need not be: a process chooses its own. */
+static void write_json(struct json_object *o, int flags)
+{
+	const char *text =
+		json_object_to_json_string_ext(o, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+	size_t left = strlen(text), length;
+	uint32_t code;
+
+	for (; left; text += length, left -= length) {
+		length = text_character(text, left, &code);
+		if (length) {
+			fwrite(text, 1, length, stdout);
+			continue;
+		}
+		fputs(REPLACEMENT, stdout);
+		length = 1;
+	}
+	putchar('\n');
+	json_object_put(o);
+}
 
 void json_print(struct json_object *o)
 {
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-						       JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	write_json(o, JSON_C_TO_STRING_PRETTY);
+}
+
+void json_print_line(struct json_object *o)
+{
+	write_json(o, JSON_C_TO_STRING_PLAIN);
 }
 
 void json_add(struct json_object *o, const char *key, struct json_object *value)
@@ -33,6 +60,11 @@ void json_add_count(struct json_object *o, const char *key, uint64_t value)
 void json_add_bool(struct json_object *o, const char *key, bool value)
 {
 	json_add(o, key, json_object_new_boolean(value));
+}
+
+void json_add_list(struct json_object *o, const char *key, struct json_object *list)
+{
+	json_add(o, key, list ? json_object_get(list) : json_object_new_array());
 }
 
 const char *json_text(struct json_object *o, const char *key, const char *otherwise)
@@ -61,6 +93,25 @@ int finish(int err, bool json)
 		json_print(o);
 	}
 	return EXIT_FAILED;
+}
+
+void say(const char *format, ...)
+{
+	char *text, *rest, *line;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		abort();
+	va_end(args);
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		text_sanitize(line);
+		fputs(line, stdout);
+		if (rest)
+			putchar('\n');
+	}
+	free(text);
 }
 
 static void add_cell(struct text_table *t, char *text)
@@ -104,7 +155,7 @@ static void print_row(const struct text_table *t, char **row, const int *widths)
 		bool last = i + 1 == t->columns;
 		int width = t->right[i] ? widths[i] : last ? 0 : -widths[i];
 
-		printf("%s%*s", i ? "  " : "", width, row[i]);
+		say("%s%*s", i ? "  " : "", width, row[i]);
 	}
 	putchar('\n');
 }

@@ -11,18 +11,28 @@
 
 #include <json-c/json.h>
 
-/* Prints, and drops the reference. */
+/* Prints, and drops the reference; the latter on one line. */
 void json_print(struct json_object *o);
+void json_print_line(struct json_object *o);
 
 /* Each adds one member; a NULL string becomes null. */
 void json_add(struct json_object *o, const char *key, struct json_object *value);
 void json_add_string(struct json_object *o, const char *key, const char *value);
 void json_add_count(struct json_object *o, const char *key, uint64_t value);
 void json_add_bool(struct json_object *o, const char *key, bool value);
+/* The list stays the caller's too; NULL becomes an empty one. */
+void json_add_list(struct json_object *o, const char *key, struct json_object *list);
 
 /* A member's string, or `otherwise` where it is null; whether one is true. */
 const char *json_text(struct json_object *o, const char *key, const char *otherwise);
 bool json_is_true(struct json_object *o, const char *key);
+
+/*
+ * printf(3) of what has names in it that others chose (processes, cgroups,
+ * files): '?' stands for each byte that is not of a printable character, so
+ * that none of them speaks to the terminal.
+ */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The end of a verb: a failure's messages under -j. Returns the exit status. */
 int finish(int err, bool json);

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include <linux/types.h>
+
 #include "model.h"
 
 /* Exit statuses. */
@@ -23,9 +25,9 @@ struct options {
 	int shadow_actions;	       /* how many were asked for */
 	const char *flow[POLICY_KEYS]; /* of `explain`: the flow in words */
 	const char *policy;	       /* of `explain`: a file instead of what is in force */
-	const char *pid;	       /* of `explain` and `monitor` */
+	__u32 pid;		       /* of `explain` and `monitor`; 0: none was given */
 	const char *rule;	       /* of `monitor`, as `limit` */
-	const char *limit;
+	__u32 limit;
 	bool live;
 	bool json;
 };

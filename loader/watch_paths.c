@@ -15,7 +15,6 @@
 struct path_step {
 	int watch;
 	char *name;
-	unsigned int what;
 };
 
 /* Packages and account tools rename over, editors write; bpffs and cgroupfs make and remove. */
@@ -43,7 +42,7 @@ void paths_close(struct paths *p)
 	p->fd = -1;
 }
 
-static int add_step(struct paths *p, int watch, const char *name, unsigned int what)
+static int add_step(struct paths *p, int watch, const char *name)
 {
 	struct path_step *steps = realloc(p->steps, (p->count + 1) * sizeof(*steps));
 	char *copy = strdup(name);
@@ -54,7 +53,7 @@ static int add_step(struct paths *p, int watch, const char *name, unsigned int w
 		free(copy);
 		return -ENOMEM;
 	}
-	steps[p->count++] = (struct path_step){watch, copy, what};
+	steps[p->count++] = (struct path_step){watch, copy};
 	return 0;
 }
 
@@ -103,7 +102,7 @@ static int step_to(struct way *w, const char *name)
 	return 0;
 }
 
-static int add_path(struct paths *p, const char *path, unsigned int what)
+static int add_path(struct paths *p, const char *path)
 {
 	char name[NAME_MAX + 1];
 	struct way w = {};
@@ -116,25 +115,24 @@ static int add_path(struct paths *p, const char *path, unsigned int what)
 		watch = inotify_add_watch(p->fd, *w.here ? w.here : "/", EVENTS);
 		if (watch < 0) /* no such directory yet: its making will be told */
 			return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-		err = add_step(p, watch, name, what);
+		err = add_step(p, watch, name);
 		if (!err)
 			err = step_to(&w, name);
 	}
 	return err == -ELOOP ? 0 : err;
 }
 
-int paths_add(struct paths *p, const char *path, unsigned int what)
+int paths_add(struct paths *p, const char *path)
 {
-	int err = add_path(p, path, what);
+	int err = add_path(p, path);
 
 	if (err)
 		p->err = err;
 	return err;
 }
 
-static unsigned int meaning(const struct paths *p, const struct inotify_event *event)
+static bool matters(const struct paths *p, const struct inotify_event *event)
 {
-	unsigned int what = 0;
 	size_t i;
 
 	for (i = 0; i < p->count; i++) {
@@ -143,15 +141,15 @@ static unsigned int meaning(const struct paths *p, const struct inotify_event *e
 		if ((event->mask & IN_Q_OVERFLOW) ||
 		    (event->wd == s->watch &&
 		     ((event->mask & IN_UNMOUNT) || (event->len && !strcmp(event->name, s->name)))))
-			what |= s->what;
+			return true;
 	}
-	return what;
+	return false;
 }
 
-unsigned int paths_changed(struct paths *p)
+bool paths_changed(struct paths *p)
 {
 	char buffer[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
-	unsigned int what = 0;
+	bool changed = false;
 	ssize_t n, at;
 
 	while ((n = read(p->fd, buffer, sizeof(buffer))) > 0) {
@@ -159,8 +157,8 @@ unsigned int paths_changed(struct paths *p)
 
 		for (at = 0; at < n; at += sizeof(*event) + event->len) {
 			event = (const void *)(buffer + at);
-			what |= meaning(p, event);
+			changed |= matters(p, event);
 		}
 	}
-	return what;
+	return changed;
 }

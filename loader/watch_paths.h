@@ -6,6 +6,7 @@
 #ifndef HOSTQOS_LOADER_WATCH_PATHS_H
 #define HOSTQOS_LOADER_WATCH_PATHS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct paths {
@@ -19,10 +20,10 @@ struct paths {
 int paths_open(struct paths *p);
 void paths_close(struct paths *p);
 
-/* Watch an absolute path, which need not exist; a change of it is told as `what`. 0 or -errno. */
-int paths_add(struct paths *p, const char *path, unsigned int what);
+/* Watch an absolute path, which need not exist. 0 or -errno. */
+int paths_add(struct paths *p, const char *path);
 
-/* What has changed since the last call: its bits, none if nothing that matters. */
-unsigned int paths_changed(struct paths *p);
+/* Has any of them since the last call? */
+bool paths_changed(struct paths *p);
 
 #endif

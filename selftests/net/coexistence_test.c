@@ -87,19 +87,45 @@ static void interface_names_may_have_dots(void **state)
 	close(fd);
 }
 
+/* A shell's script in mounts of its own, by `unshare` with this option, without this type. */
+static struct process *start_elsewhere(struct testbed *tb, const char *option, const char *type,
+				       const char *verbs)
+{
+	struct place near = near_place(tb, NULL);
+	char script[1024];
+
+	snprintf(script, sizeof(script), "H='%s --instance %s'; P=%s; umount -lat %s; %s",
+		 hostqos_binary(), tb->instance, policy_file(tb, policy), type, verbs);
+	return process_startv(tb, &near,
+			      (char *[]){"unshare", "--mount", "--kill-child", (char *)option, "sh",
+					 "-c", script, NULL});
+}
+
+/* Where the mounts are those of the first process, as on a host that mounts none itself. */
 static void bpffs_is_mounted_where_it_is_not(void **state)
 {
-	struct testbed *tb = *state;
-	struct place app = near_place(tb, "/app");
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
-	int fd = udp_socket(&app, FAR4);
+	struct process *p = start_elsewhere(
+		*state, "--pid", "bpf",
+		"mount -t proc none /proc && $H apply $P && $H status && $H detach");
 
-	/* The tests' own, and in this mount namespace the host's below it. */
-	while (!umount2("/sys/fs/bpf", MNT_DETACH))
-		;
-	apply(tb, policy);
-	assert_int_equal(mark_now(c, fd), EF);
-	close(fd);
+	if (process_wait(p))
+		fail_msg("%s%s", process_output(p), process_errors(p));
+	assert_true(process_said(p, "is in force", 1));
+}
+
+/* Its pins would be gone at the end of the command, and nobody could detach. */
+static void bpffs_that_would_vanish_is_not_mounted(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *p =
+		start_elsewhere(tb, "--fork", "bpf", "$H apply $P; findmnt -t bpf; true");
+
+	assert_int_equal(process_wait(p), 0);
+	assert_true(process_complained(p, "would vanish with it; run hostqos outside", 1));
+	assert_string_equal(process_output(p), "");
+	p = start_elsewhere(tb, "--fork", "cgroup2", "$H apply $P");
+	assert_int_equal(process_wait(p), 1);
+	assert_true(process_complained(p, "no cgroup v2 is mounted in this mount namespace", 1));
 }
 
 /* The kernel detaches what was attached to a cgroup when that goes, whoever holds the links. */
@@ -281,6 +307,7 @@ int main(int argc, char **argv)
 		NET_TEST(programs_that_end_the_chain),
 		NET_TEST(interface_names_may_have_dots),
 		NET_TEST(bpffs_is_mounted_where_it_is_not),
+		NET_TEST(bpffs_that_would_vanish_is_not_mounted),
 		NET_TEST(sockets_of_containers_get_their_own_back),
 		NET_TEST(sockopt_programs_of_others_work),
 		NET_TEST(cgroup_that_went_away_is_noticed),

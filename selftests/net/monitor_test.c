@@ -237,6 +237,30 @@ static void none_is_missing_in_silence(void **state)
 	close(fd);
 }
 
+/*
+ * Where nothing is refused, datagrams that go where one went before are
+ * remembered (bpf/remembered.h); while somebody watches they are told.
+ */
+static void remembered_datagrams_are_told(void **state)
+{
+	struct testbed *tb = *state;
+	struct place app = near_place(tb, "/app");
+	struct process *monitor;
+	int fd, i;
+
+	apply(tb, "classes: { voice: { dscp: EF } }\n"
+		  "rules: [{ match: { protocol: udp, remote_port: 7000 }, class: voice }]\n");
+	fd = udp_socket(&app, FAR4);
+	for (i = 0; i < 50; i++)
+		assert_int_equal(send_to(fd, FAR4, 7000, 10), 0);
+	monitor = monitor_start(tb, "");
+	for (i = 0; i < 50; i++)
+		assert_int_equal(send_to(fd, FAR4, 7000, 10), 0);
+	AWAIT(told(monitor, "packet", "remote", FAR4 ":7000") == 50);
+	monitor_stop(monitor);
+	close(fd);
+}
+
 static void filters(void **state)
 {
 	struct testbed *tb = *state;
@@ -344,6 +368,26 @@ static void nobody_watches_after_the_end(void **state)
 	close(fd);
 }
 
+static void ends_where_nothing_can_be_written(void **state)
+{
+	static const char *const outputs[] = {"&-", "/dev/full"};
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	char script[512];
+	size_t i;
+
+	apply(tb, policy);
+	for (i = 0; i < 2; i++) {
+		struct process *p;
+
+		snprintf(script, sizeof(script), "exec %s --instance %s monitor >%s",
+			 hostqos_binary(), tb->instance, outputs[i]);
+		p = process_startv(tb, &near, (char *[]){"sh", "-c", script, NULL});
+		assert_int_equal(process_wait(p), 1);
+		assert_true(process_complained(p, "cannot write the result\n", 1));
+	}
+}
+
 static void ends_with_its_reader_and_with_the_installation(void **state)
 {
 	struct testbed *tb = *state;
@@ -374,9 +418,11 @@ int main(int argc, char **argv)
 		NET_TEST(out_of_profile),
 		NET_TEST(faults),
 		NET_TEST(none_is_missing_in_silence),
+		NET_TEST(remembered_datagrams_are_told),
 		NET_TEST(filters),
 		NET_TEST(a_class_that_comes_back_is_the_same),
 		NET_TEST(nobody_watches_after_the_end),
+		NET_TEST(ends_where_nothing_can_be_written),
 		NET_TEST(ends_with_its_reader_and_with_the_installation),
 	};
 

@@ -264,3 +264,17 @@ bool process_complained(const struct process *process, const char *what, int tim
 {
 	return has(process_errors(process), what, times);
 }
+
+bool pid_gone(pid_t pid)
+{
+	char path[64], line[512] = "", *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	state = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+	fclose(file);
+	return state && state[2] == 'Z'; /* nobody here reaps it */
+}

@@ -34,6 +34,8 @@ struct process *process_call(struct testbed *tb, const struct place *place, void
 int process_wait(struct process *process);
 void process_kill(struct process *process, int signal);
 bool process_ended(struct process *process);
+/* The same of one that is no child of this process. */
+bool pid_gone(pid_t pid);
 /* Standard output and error so far, NUL-terminated, to be freed. */
 char *process_output(const struct process *process);
 char *process_errors(const struct process *process);

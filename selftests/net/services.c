@@ -15,17 +15,25 @@ int service_listen(const struct place *place, int service)
 	return tcp_listener(place, services[service].listen, SERVICE_PORTS + service);
 }
 
-int visit(struct testbed *tb, int listener, int service, const char *from, int dscp)
+int visitor(const struct place *place, int service, const char *from, int dscp)
 {
-	const struct service *s = &services[service];
-	struct place far = far_place(tb);
-	int client = tcp_socket(&far, s->connect), server, port;
+	const char *to = services[service].connect;
+	int client = tcp_socket(place, to);
 
-	if (address_family(s->connect) == AF_INET)
+	if (address_family(to) == AF_INET)
 		set_option(client, SOL_IP, IP_TOS, dscp << 2);
 	else
 		set_option(client, SOL_IPV6, IPV6_TCLASS, dscp << 2);
 	bind_to(client, from, 0);
+	return client;
+}
+
+int visit(struct testbed *tb, int listener, int service, const char *from, int dscp)
+{
+	const struct service *s = &services[service];
+	struct place far = far_place(tb);
+	int client = visitor(&far, service, from, dscp), server, port;
+
 	connect_to(client, s->connect, SERVICE_PORTS + service);
 	port = local_port(client);
 	server = accept_from(listener);

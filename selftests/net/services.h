@@ -28,6 +28,9 @@ int service_listen(const struct place *place, int service);
 #define CLIENTS	  "[10.9.0.0/24, \"fd00:9::/64\"]"
 #define CLIENTS_B "[" FAR4_B ", \"" FAR6_B "\"]"
 
+/* A client's socket before it connects: where it comes from, the DSCP of all its packets. */
+int visitor(const struct place *place, int service, const char *from, int dscp);
+
 /*
  * A connection to the service from the address, with that DSCP on all of the
  * client's packets: a byte each way, closed by the server. Returns the client's port.

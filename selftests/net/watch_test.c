@@ -536,6 +536,40 @@ static void one_watch_is_enough(void **state)
 	start_watch(tb);
 }
 
+static struct process *start_monitor(struct testbed *tb)
+{
+	struct process *monitor = hostqos_start(tb, "monitor");
+
+	AWAIT(process_said(monitor, "monitoring", 1) || process_ended(monitor));
+	if (process_ended(monitor))
+		fail_msg("monitor: %s", process_errors(monitor));
+	return monitor;
+}
+
+/* Whichever of the two was first. */
+static void watch_and_monitor_run_side_by_side(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *watch, *monitor, *second;
+	char what[32];
+
+	apply(tb, VOICE);
+	watch = start_watch(tb);
+	monitor = start_monitor(tb);
+	second = hostqos_start(tb, "monitor");
+	assert_int_equal(process_wait(second), 1);
+	snprintf(what, sizeof(what), "process %d monitors", monitor->pid);
+	assert_true(process_complained(second, what, 1));
+	process_kill(watch, SIGTERM);
+	assert_int_equal(process_wait(watch), 0);
+	start_watch(tb);
+	/* Another installation: what the former locked is no more. */
+	detach(tb);
+	assert_int_equal(process_wait(monitor), 0);
+	apply(tb, VOICE);
+	start_monitor(tb);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -554,6 +588,7 @@ int main(int argc, char **argv)
 		NET_TEST(hooks_of_the_former_policy_stay_during_a_trial),
 		NET_TEST(failure_is_not_forgotten),
 		NET_TEST(one_watch_is_enough),
+		NET_TEST(watch_and_monitor_run_side_by_side),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

@@ -15,6 +15,7 @@
 #include "../../loader/instance.c"
 #include "../../loader/lock.c"
 #include "../../loader/log.c"
+#include "../../loader/mounts.c"
 
 /* tables.c needs a kernel; instance.c asks it for names only. */
 const char *table_outer_name(enum table table)
