@@ -4,17 +4,32 @@
 # run.sh [PROGRAM...] [--root PROGRAM...]: run cmocka programs, those after --root as root, and
 # end with one line: "N passed, N failed", and ", N skipped" if any were.
 #
+# HOSTQOS_JOBS of them run at a time (default 1); of several, each one's words are kept together.
+# With HOSTQOS_KERNEL, an unpacked linux-image, each runs as root in an emulated machine.
+#
 # A program that crashes, hangs, runs no test, or ends without a word about one that it began
 # counts as a failure. So does a skipped test under CI, unless selftests/skips lists it.
 set -u
 cd "$(dirname "$0")/.." || exit
 slow=${HOSTQOS_SLOW:-1}
 where=${HOSTQOS_WHERE:-native}
+jobs=${HOSTQOS_JOBS:-1}
+under=()
+[ -z "${HOSTQOS_KERNEL:-}" ] ||
+	under=(selftests/vm/boot.sh "$HOSTQOS_KERNEL" env CI="${CI:-}" PATH="$PATH" HOSTQOS="${HOSTQOS:-}" HOSTQOS_SLOW="$slow")
 dir=$(mktemp -d)
 log=$dir/log results=$dir/results pid=
 trap 'rm -rf "$dir"' EXIT
-trap '[ -z "$pid" ] || kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
+trap 'stop; exit 130' INT TERM HUP
 set -m # each program is a process group, that can be ended whole and heeds SIGINT
+
+stop() {
+	local begun
+	mapfile -t begun <<<"$(jobs -p)"
+	[ -z "$pid" ] || kill -- "-$pid" 2>/dev/null
+	[ "$jobs" = 1 ] || kill "${begun[@]}" 2>/dev/null
+	wait
+}
 
 # Sum of the numbers in cmocka's lines of one kind, wherever they begin.
 count() {
@@ -53,27 +68,58 @@ judge() {
 
 run() {
 	local program=$1 status
-	echo "--- ${program#"$PWD"/}"
 	: >"$log" # before tail looks
-	timeout -k 10 $((600 * slow)) "$program" >>"$log" 2>&1 </dev/null &
+	[ "$jobs" != 1 ] || echo "--- ${program#"$PWD"/}"
+	timeout -k 10 $((600 * slow)) "${under[@]}" "$program" >>"$log" 2>&1 </dev/null &
 	pid=$!
-	tail -s 0.1 -n +1 -f --pid=$pid "$log" &
+	[ "$jobs" != 1 ] || tail -s 0.1 -n +1 -f --pid=$pid "$log" &
 	wait $pid
 	status=$?
 	wait # for tail
 	pid=
+	[ "$jobs" = 1 ] || { echo "--- ${program#"$PWD"/}" && cat "$log"; }
 	judge "$program" $status
 }
 
-as_root() {
-	local status program
-	if [ "$(id -u)" = 0 ]; then
+# One of several: what another has begun it leaves to that.
+work() {
+	local program number=0
+	trap 'stop; exit 130' INT TERM HUP
+	set -m
+	log=$dir/log.$1
+	for program in "${@:2}"; do
+		mkdir "$claims/$((number++))" 2>/dev/null || continue
+		flock "$dir" echo "begun: ${program#"$PWD"/}"
+		run "$program" >"$log.said"
+		flock "$dir" cat "$log.said"
+	done
+}
+
+run_all() {
+	local program job claims lost=$(($# + $(wc -l <"$results")))
+	if [ "$jobs" = 1 ]; then
 		for program; do
 			run "$program"
 		done
+		return
+	fi
+	claims=$(mktemp -d -p "$dir")
+	for ((job = 0; job < jobs; job++)); do
+		work $job "$@" &
+	done
+	wait
+	lost=$((lost - $(wc -l <"$results")))
+	[ $lost = 0 ] || echo "$lost programs were not run to their end"
+	[ $lost = 0 ] || echo "0 passed, $lost failed" >>"$results"
+}
+
+as_root() {
+	local status
+	if [ "$(id -u)" = 0 ] || [ ${#under[@]} != 0 ]; then
+		run_all "$@"
 	else
 		${SUDO:-sudo} env CI="${CI:-}" PATH="$PATH" HOSTQOS="${HOSTQOS:-}" HOSTQOS_SLOW="$slow" \
-			HOSTQOS_WHERE="$where" selftests/run.sh --root "$@" | tee "$log" | sed -u "\$d"
+			HOSTQOS_WHERE="$where" HOSTQOS_JOBS="$jobs" selftests/run.sh --root "$@" | tee "$log" | sed -u "\$d"
 		status=${PIPESTATUS[0]}
 		tail -n 1 "$log" >>"$results"
 		[ "$status" = 0 ] || tail -n 1 "$log" | grep -q ' [1-9][0-9]* failed' ||
@@ -82,9 +128,11 @@ as_root() {
 }
 
 : >"$results"
+programs=()
 while [ $# != 0 ] && [ "$1" != --root ]; do
-	run "$1"
+	programs+=("$1")
 	shift
 done
+run_all "${programs[@]}"
 [ $# -le 1 ] || as_root "${@:2}"
 awk -f selftests/total.awk "$results"

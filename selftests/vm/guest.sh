@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: (GPL-2.0-only OR MIT)
-# guest.sh FOLDER: the rest of the emulated machine's boot; then runs the command and turns it off.
-# What it tells boot.sh: a plus sign when it has come so far, then the command's exit status.
+# guest.sh FOLDER: the rest of the emulated machine's boot; then runs the command, tells boot.sh its
+# exit status and turns the machine off.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -17,7 +17,6 @@ ip link set lo up
 modprobe -a veth bridge macvlan vxlan 8021q dummy sch_htb sch_fq sch_ingress cls_u32 cls_bpf tcp_bbr tcp_diag udp_diag
 
 stty -F /dev/ttyS1 raw
-printf + >/dev/ttyS2
 (cd "$1" && exec bash /run/command) </dev/null >/dev/ttyS1 2>&1
 printf %d $? >/dev/ttyS2
 echo o >/proc/sysrq-trigger
