@@ -76,6 +76,23 @@ static __always_inline int on_bind(struct bpf_sock_addr *ctx, int v6)
 	return 1;
 }
 
+/*
+ * The kernel takes a wildcard for this host, after this hook: for its own address
+ * (ip_route_output_key_hash_rcu()), or for that of loopback (tcp_v6_connect(),
+ * __ip6_datagram_connect(), udpv6_sendmsg()).
+ */
+static __always_inline void resolve_wildcard(__u8 to[16], const __u8 local[16])
+{
+	if (!is_any(to))
+		return;
+	if (is_mapped(to) && !is_any(local))
+		__builtin_memcpy(to, local, 16);
+	else if (is_mapped(to) || is_mapped(local))
+		set_mapped(to, bpf_htonl(INADDR_LOOPBACK));
+	else
+		to[15] = 1;
+}
+
 /* The flow as connect(), or sendmsg() to other than the peer, makes it. */
 static __always_inline void key_from_destination(struct flow_key *key, struct bpf_sock_addr *ctx,
 						 const struct hq_flow *flow, __u32 generation,
@@ -85,6 +102,7 @@ static __always_inline void key_from_destination(struct flow_key *key, struct bp
 
 	key_from_sock(key, flow, ctx->sk);
 	set_user_address(to, ctx, v6);
+	resolve_wildcard(to, key->local);
 	connected |= key->remote_port == user_port(ctx) && same_address(key->remote, to);
 	__builtin_memcpy(key->remote, to, sizeof(to));
 	key_set_remote(key, user_port(ctx));
@@ -94,10 +112,9 @@ static __always_inline void key_from_destination(struct flow_key *key, struct bp
 		return;
 	}
 	key_set_direction(key, datagram_direction(flow, key->local_port, connected));
-	key_set_inbound_dscp(
-		key, policy_reads(generation, HQ_DIM_INBOUND_DSCP)
-			     ? peer_dscp(bpf_get_socket_cookie(ctx), key->remote, key->remote_port)
-			     : HQ_DSCP_NONE);
+	if (policy_reads(generation, HQ_DIM_INBOUND_DSCP))
+		key_set_inbound_dscp(
+			key, peer_dscp(bpf_get_socket_cookie(ctx), key->remote, key->remote_port));
 }
 
 /* TCP is decided when its own port is known too (BPF_SOCK_OPS_TCP_CONNECT_CB); here it may fail. */

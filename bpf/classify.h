@@ -27,6 +27,20 @@ struct flow_key {
 	__u32 unknown; /* HQ_BIT()s of what any socket has, but not a flow that is only described */
 };
 
+#define GOLDEN_RATIO 0x61c8864680b583ebULL /* linux/hash.h, GOLDEN_RATIO_64 */
+
+/* Of the addresses (of the local one what differs within a host's network) and the ports. */
+static __always_inline __u64 key_hash_ends(const struct flow_key *key, __u64 seed)
+{
+	const __u32 *local = (const __u32 *)key->local, *remote = (const __u32 *)key->remote;
+	__u64 hash = seed;
+
+	hash ^= (__u64)local[3] << 32 | (__u32)key->local_port << 16 | key->remote_port;
+	hash = (hash ^ remote[0] ^ (__u64)remote[1] << 32) * GOLDEN_RATIO;
+	hash = (hash ^ hash >> 32 ^ remote[3] ^ (__u64)remote[2] << 32) * GOLDEN_RATIO;
+	return hash;
+}
+
 /*
  * The decision of the policy of `generation` for a socket's flow. Never fails:
  * an internal fault is counted and gives the class `default`. (A global
@@ -45,15 +59,22 @@ static __always_inline struct hq_decision decide(struct hq_flow *flow, struct fl
 	return u.decision;
 }
 
-/* One store, so that another core sees the old or the new decision. */
+/*
+ * One store, so that another core sees the old or the new decision. Who reads
+ * mark_only reads the decision before and after: it is this one's then.
+ */
 static __always_inline void flow_store_decision(struct hq_flow *flow, struct hq_decision decision)
 {
+	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
 	union {
 		struct hq_decision decision;
 		__u64 word;
 	} u = {.decision = decision};
 
+	*(volatile __u8 *)&flow->mark_only = 0;
 	*(volatile __u64 *)&flow->decision = u.word;
+	if (class)
+		*(volatile __u8 *)&flow->mark_only = hq_mark_only(class);
 }
 
 static __always_inline struct hq_decision flow_load_decision(const struct hq_flow *flow)

@@ -39,9 +39,13 @@ static __always_inline int comes_from_socket(struct bpf_sock *sk, const struct t
 
 /*
  * Is this the socket's own datagram, and not a tunnel's packet around it? Raw
- * sockets may write any header (IP_HDRINCL). From another port than the
- * socket's came a tunnel's, which has inner headers (iptunnel_handle_offloads()),
- * or one that was sent before the socket was disconnected and lost its port.
+ * sockets may write any header (IP_HDRINCL). From another port than the socket's:
+ * - a whole packet is a tunnel's if it has inner headers (iptunnel_handle_offloads());
+ *   else it was sent before the socket lost that port, or got another;
+ * - a fragment has none, whoever sent it (ip_do_fragment()): it is a tunnel's,
+ *   unless the socket has no port any more.
+ * Later fragments are what their first was; those of an own one that is
+ * forgotten have the class of the socket.
  */
 static __always_inline int is_own_datagram(struct __sk_buff *skb, const struct hq_flow *flow,
 					   struct bpf_sock *sk, const struct transport *t)
@@ -50,8 +54,13 @@ static __always_inline int is_own_datagram(struct __sk_buff *skb, const struct h
 		return 1;
 	if (t->protocol != flow->protocol)
 		return 0;
-	return !t->first || !has_ports(t->protocol) || t->key.local_port == sk->src_port ||
-	       !BPF_CORE_READ((struct sk_buff *)skb, inner_network_header);
+	if (!has_ports(t->protocol))
+		return 1;
+	if (!t->first)
+		return fragment_find(t) != NULL;
+	if (t->key.local_port == sk->src_port)
+		return 1;
+	return (!t->fragmented || !sk->src_port) && !SKB_READ(skb, inner_network_header);
 }
 
 /* The DSCP of the latest datagram from the peer. (Not inline: stack is scarce.) */
@@ -70,12 +79,10 @@ static __always_inline void complete_key(struct __sk_buff *skb, const struct hq_
 {
 	struct flow_key *key = &p->transport.key;
 	__u16 port = key->local_port ?: sk->src_port;
-	__u8 dscp = HQ_DSCP_NONE;
 
 	key_set_direction(key, datagram_direction(flow, port, to_peer));
 	if (policy_reads(p->generation, HQ_DIM_INBOUND_DSCP))
-		dscp = latest_from(skb, key);
-	key_set_inbound_dscp(key, dscp);
+		key_set_inbound_dscp(key, latest_from(skb, key));
 }
 
 /* Later fragments have no ports; they follow the first. */
@@ -83,7 +90,7 @@ static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
 							  struct hq_flow *flow, struct bpf_sock *sk,
 							  struct packet *p, int to_peer)
 {
-	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
+	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(&p->transport) : NULL;
 	struct hq_decision decision;
 
 	if (fate && fate->decision.generation == p->generation)
@@ -95,15 +102,20 @@ static __always_inline struct hq_decision decide_datagram(struct __sk_buff *skb,
 	return decision;
 }
 
+static __always_inline int is_settled_as(const struct hq_flow *flow, struct hq_decision decision)
+{
+	struct hq_decision known = flow_load_decision(flow);
+
+	return !__builtin_memcmp(&known, &decision, sizeof(known));
+}
+
 /* A connected socket's class is that of its latest datagram to the peer: for `show flows`. */
 static __always_inline void settle_connected(struct hq_flow *flow, struct flow_key *key,
 					     struct hq_decision decision)
 {
-	struct hq_decision known = flow_load_decision(flow);
-
-	if (!__builtin_memcmp(&known, &decision, sizeof(known)))
+	if (is_settled_as(flow, decision))
 		return;
-	if (known.generation)
+	if (flow_load_decision(flow).generation)
 		flow_keep(flow, decision);
 	flow_settle(flow, key, decision);
 }
@@ -118,8 +130,11 @@ static __always_inline int classify_datagram(struct __sk_buff *skb, struct hq_fl
 	if ((!to_peer || !comes_from_socket(sk, t)) && untranslate(skb, t))
 		to_peer = goes_to_peer(sk, t);
 	p->datagram = is_own_datagram(skb, flow, sk, t);
-	if (!p->datagram)
+	if (!p->datagram) {
+		if (t->fragmented && t->first)
+			fragment_forget(t);
 		return 0;
+	}
 	p->alone = 1;
 	p->decision = decide_datagram(skb, flow, sk, p, to_peer);
 	if (to_peer)

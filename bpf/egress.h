@@ -9,6 +9,18 @@
 
 #include "profile.h"
 #include "escape.h"
+#include "remembered.h"
+
+/* Only count. */
+static __always_inline int pass_marked(struct __sk_buff *skb, const struct packet *p)
+{
+	struct hq_class_counters *count = class_counters_of(p->decision.class);
+
+	skb->tc_index = metered_mark;
+	if (count)
+		count_passed(skb, count);
+	return PASS_ON;
+}
 
 /* Meter, count, mark. Returns the verdict for tc. */
 static __always_inline int condition(struct __sk_buff *skb, struct packet *p, struct hq_flow *flow)
@@ -45,6 +57,15 @@ static __always_inline int is_settled(const struct hq_flow *flow, struct packet 
 	return flow->protocol == IPPROTO_TCP && is_current(p->decision, p) && !p->decision.refuse;
 }
 
+/* Is such a packet as its class wants it, and is there nothing else that the class does? */
+static __always_inline int is_marked(const struct hq_flow *flow, const struct packet *p)
+{
+	__u8 wanted = *(volatile const __u8 *)&flow->mark_only;
+
+	return !p->alone && wanted == hq_dscp(p->net.dsfield) + 1 &&
+	       is_settled_as(flow, p->decision);
+}
+
 /*
  * All others. (A global function: the verifier checks it once, not for each
  * way on which a packet may have come to its class.)
@@ -73,8 +94,8 @@ static __always_inline int egress(struct __sk_buff *skb, __u32 l2)
 		return escape(skb, err < 0 ? escape_reason(skb) : HQ_ESCAPE_NOT_IP);
 	}
 	flow = socket_flow(skb);
-	if (flow && is_settled(flow, &p))
-		return condition(skb, &p, flow);
+	if (flow && (is_settled(flow, &p) || is_remembered(skb, flow, &p)))
+		return is_marked(flow, &p) ? pass_marked(skb, &p) : condition(skb, &p, flow);
 	flow = classify_packet(skb, flow, &p);
 	return flow ? condition_any(skb, &p, flow) : escape(skb, escape_reason(skb));
 }

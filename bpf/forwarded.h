@@ -99,7 +99,7 @@ static __always_inline struct hq_flow *classify_forwarded(struct __sk_buff *skb,
 	key->origin = HQ_FORWARDED;
 	key_set_inbound_dscp(key, hq_dscp(p->net.dsfield));
 	p->datagram = 1;
-	fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
+	fate = is_fragment(p, 0) ? fragment_find(&p->transport) : NULL;
 	if (fate && fate->decision.generation == p->generation)
 		p->decision = fate->decision;
 	else

@@ -45,7 +45,7 @@ int ingress(struct __sk_buff *skb)
 	__u32 generation = active_generation();
 	const struct hq_header *h;
 	struct hq_flow *flow;
-	struct transport t;
+	struct transport t = {}; /* or older verifiers hand it to no global function */
 	struct bpf_sock *sk;
 	struct network n;
 

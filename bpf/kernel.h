@@ -130,6 +130,7 @@ struct inet_connection_sock {
 };
 
 struct tcp_sock {
+	__u64 tcp_wstamp_ns;
 	struct inet_connection_sock inet_conn;
 	__u32 mss_cache;
 	bool is_mptcp;

@@ -80,7 +80,7 @@ static __attribute__((used)) __u64 inner_value_types(void)
 	       bpf_core_type_id_local(struct hq_prefix_key);
 }
 
-/* The flip: slot `generation & 1` of every table above is in force. */
+/* The flip: slot hq_slot(generation) of every table above is in force. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -8,25 +8,6 @@
 #include "mirror.h"
 #include "option.h"
 
-/* Bytes of headers on the wire beside an MSS of payload: Ethernet, IP, TCP with time stamps. */
-static __always_inline __u32 wire_overhead(__u8 family)
-{
-	return 14 + (family == 4 ? 20 : 40) + 32;
-}
-
-/* The kernel paces payload (tcp_update_skb_after_send()), the class's rate is of the wire. */
-static __always_inline __u32 payload_rate(const struct hq_class *class, __u32 mss, __u32 overhead)
-{
-	return (__u64) class->pace * mss / (mss + overhead);
-}
-
-/* Pace a TCP socket at its class's rate. */
-static __always_inline void mark_pacing(void *ctx, struct hq_flow *flow,
-					const struct hq_class *class, __u32 mss, __u32 overhead)
-{
-	hq_mark_pacing(ctx, &flow->saved, payload_rate(class, mss, overhead));
-}
-
 /* A listener's DS field is its SYN-ACKs' (tcp_v4_send_synack()). */
 static __always_inline __u8 socket_dscp(const struct hq_flow *flow, const struct hq_class *class)
 {
@@ -57,6 +38,23 @@ static __always_inline void mark_syns(void *ctx, struct hq_flow *flow, int wante
 	    (!ours && had) || bpf_setsockopt(ctx, SOL_TCP, TCP_SAVE_SYN, &value, sizeof(value)))
 		return;
 	flow->saved.bits ^= HQ_SAVED_SYN;
+}
+
+/* The marks that the application gave the socket, or it began with. */
+static __always_inline int give_marks_back(void *ctx, struct hq_flow *flow)
+{
+	static const struct hq_class nothing = {.dscp = HQ_KEEP, .priority = HQ_KEEP};
+
+	return hq_mark(ctx, flow, &nothing, HQ_KEEP);
+}
+
+/* Governed no more, it is as it was before. 0, or -errno: it refused its DS field. */
+static __always_inline int let_go(void *ctx, struct hq_flow *flow)
+{
+	mark_syns(ctx, flow, 0);
+	hq_mark_pacing(ctx, &flow->saved, 0);
+	hq_mark_window(ctx, &flow->saved, 0);
+	return give_marks_back(ctx, flow);
 }
 
 /* A hook's end: keep the decision on the socket, and mark the socket by it. */

@@ -12,8 +12,13 @@
 
 #include "flow.h"
 
-#define MEMO_BITS    9
-#define GOLDEN_RATIO 0x61c8864680b583ebULL /* linux/hash.h, GOLDEN_RATIO_64 */
+#define MEMO_BITS 9
+
+/* What is known by both ends, with their ports, and the direction. */
+#define ENDS_DIMS                                                                                  \
+	(HQ_BIT(HQ_DIM_LOCAL) | HQ_BIT(HQ_DIM_LOCAL_PORT) | HQ_BIT(HQ_DIM_REMOTE) |                \
+	 HQ_BIT(HQ_DIM_REMOTE_PORT) | HQ_BIT(HQ_DIM_FAMILY) | HQ_BIT(HQ_DIM_MULTICAST) |           \
+	 HQ_BIT(HQ_DIM_DIRECTION))
 
 struct memo {
 	__u64 decision; /* struct hq_decision; 0: the rest is not to be trusted */
@@ -35,16 +40,13 @@ static __always_inline __u32 memo_socket(const struct hq_flow *flow)
 	return (__u32)flow->protocol << 8 | flow->type;
 }
 
-/* By what differs between datagrams of one socket, and between programs. */
+/*
+ * By what differs between datagrams of one socket, and between programs. By the
+ * local address, too: sendmsg() asks before there is one.
+ */
 static __always_inline __u32 memo_slot(const struct hq_flow *flow, const struct flow_key *key)
 {
-	const __u64 *word = (const __u64 *)key; /* 2 and 3: the remote address; 4: ports, ... */
-	__u64 hash = flow->id.cgroup ^ (__u64)flow->id.uid << 32;
-
-	hash = (hash ^ word[2]) * GOLDEN_RATIO;
-	hash = (hash ^ hash >> 32 ^ word[3]) * GOLDEN_RATIO;
-	hash = (hash ^ hash >> 32 ^ word[4]) * GOLDEN_RATIO;
-	return hash >> (64 - MEMO_BITS);
+	return key_hash_ends(key, flow->id.cgroup ^ (__u64)flow->id.uid << 32) >> (64 - MEMO_BITS);
 }
 
 static __always_inline int same_words(const void *a, const void *b, __u32 bytes)
@@ -92,6 +94,43 @@ static __noinline int memo_end(struct memo *m, const struct hq_flow *flow, __u64
 		*(volatile __u64 *)&m->decision = decision;
 	*(volatile __u32 *)&m->writing = 0;
 	return 0;
+}
+
+/* In the sizes in which the key was written just now: the store buffer hands on no others. */
+static __always_inline int same_ends(const struct flow_key *a, const struct flow_key *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b; /* both addresses, in turn */
+	__u32 differ = 0, i;
+
+#pragma unroll
+	for (i = 0; i < 8; i++)
+		differ |= x[i] ^ y[i];
+	return !differ && a->local_port == b->local_port && a->remote_port == b->remote_port &&
+	       a->direction == b->direction;
+}
+
+/*
+ * As recall() for a key of ends and direction only, 1 where they are enough: an
+ * entry knows more where the policy asks for it.
+ */
+static __always_inline int recall_by_ends(const struct hq_flow *flow, const struct flow_key *key,
+					  __u32 generation, struct hq_decision *decision)
+{
+	union {
+		__u64 word;
+		struct hq_decision decision;
+	} u;
+	__u32 slot = memo_slot(flow, key);
+	struct memo *m = bpf_map_lookup_elem(&memos, &slot);
+
+	if (!m)
+		return 0;
+	u.word = *(volatile __u64 *)&m->decision;
+	*decision = u.decision;
+	return u.decision.generation == generation && m->key.known == ENDS_DIMS &&
+	       m->socket == memo_socket(flow) && same_ends(&m->key, key) &&
+	       same_words(&m->id, &flow->id, sizeof(flow->id)) &&
+	       *(volatile __u64 *)&m->decision == u.word;
 }
 
 /* As decide(). Every byte of the key counts, padding too. */

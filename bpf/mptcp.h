@@ -28,6 +28,7 @@ static __always_inline void subflow_begin(struct hq_flow *flow, __u16 family, __
 {
 	flow->decision = (struct hq_decision){};
 	flow->saved.bits = 0;
+	flow->saved.window = flow->began = 0;
 	flow->counted = 0;
 	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
 	flow->trusted = flow->busy = 0;
@@ -79,6 +80,13 @@ static __always_inline void owner_remember(const void *socket, __u32 token,
 	struct owner_key key = {.socket = (__u64)socket, .token = token};
 
 	bpf_map_update_elem(&owners, &key, flow, BPF_ANY);
+}
+
+static __always_inline void owner_forget(const void *socket, __u32 token)
+{
+	struct owner_key key = {.socket = (__u64)socket, .token = token};
+
+	bpf_map_delete_elem(&owners, &key);
 }
 
 static __always_inline struct hq_flow *owner_find(const void *socket, __u32 token)

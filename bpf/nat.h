@@ -9,27 +9,19 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 
 #include "parse.h"
+#include "skb.h"
 
 #define NFCT_INFOMASK 7UL /* linux/skbuff.h: of skb->_nfct, which way the packet goes */
 
-/* libbpf 1.1 cannot link two object files that call one kfunc: one of them goes without. */
-#ifndef WITHOUT_KFUNCS
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
-#endif
-
-/* Linux 6.2 and later have it; the verifier knows it by this number. */
-enum special_kfunc_type { KF_bpf_cast_to_kern_ctx };
-
-/* skb->_nfct. A plain load costs a tenth of bpf_probe_read_kernel(). */
-static __always_inline unsigned long nfct_of(struct __sk_buff *skb)
+/* skb->_nfct of a packet that conntrack knows, else 0. */
+static __always_inline unsigned long tracked_as(struct __sk_buff *skb)
 {
+	unsigned long nfct;
+
 	if (!bpf_core_field_exists(struct sk_buff, _nfct))
 		return 0;
-#ifndef WITHOUT_KFUNCS
-	if (bpf_core_enum_value_exists(enum special_kfunc_type, KF_bpf_cast_to_kern_ctx))
-		return ((struct sk_buff *)bpf_cast_to_kern_ctx(skb))->_nfct;
-#endif
-	return BPF_CORE_READ((struct sk_buff *)skb, _nfct);
+	nfct = SKB_READ(skb, _nfct);
+	return nfct & ~NFCT_INFOMASK ? nfct : 0;
 }
 
 static __always_inline void read_end(__u8 address[16], const void *from, __u8 family)
@@ -75,9 +67,9 @@ static __noinline int read_original(struct transport *t, unsigned long nfct)
 /* Put a translated packet's ends back to what they were when it left its socket. */
 static __always_inline int untranslate(struct __sk_buff *skb, struct transport *t)
 {
-	unsigned long nfct = nfct_of(skb);
+	unsigned long nfct = tracked_as(skb);
 
-	return nfct & ~NFCT_INFOMASK ? read_original(t, nfct) : 0;
+	return nfct ? read_original(t, nfct) : 0;
 }
 
 #endif

@@ -27,6 +27,8 @@
 #define SOL_IPV6	   41
 #define IPV6_TCLASS	   67
 
+#define WINDOW_UNLIMITED 0x7fffffff
+
 /* Whatever bpf_setsockopt() takes in the calling program type. */
 typedef void *hq_socket_ref;
 
@@ -53,7 +55,8 @@ static __always_inline int hq_keeps_own(const struct hq_saved *saved, __u32 bit,
 
 /*
  * Make one option `want` in the bits of `mask`, or give it back where !wanted,
- * or where the application asked for a value of its own that is `honored`.
+ * or where the application asked for a value of its own that is `honored`, or
+ * to be slower; a pacing rate of 0 is none (tcp_update_skb_after_send()).
  * *was and *set are the flow's memory of it, `bit` says whether they are in
  * use. A change that no program saw (a 32-bit process's, see sockopt.bpf.c) is
  * the application's. 0 or -errno.
@@ -72,7 +75,8 @@ static __always_inline int hq_mark_option(hq_socket_ref s, struct hq_saved *save
 		return err;
 	if (!(saved->bits & bit) || ((current ^ *set) & mask))
 		*was = current;
-	if (!wanted || hq_keeps_own(saved, bit, *was, mask, honored))
+	if (!wanted || hq_keeps_own(saved, bit, *was, mask, honored) ||
+	    (bit == HQ_SAVED_PACING && *was && (__u32)*was < (__u32)want))
 		want = *was;
 	want = (current & ~mask) | (want & mask);
 	if (want != current)
@@ -143,6 +147,18 @@ static __always_inline int hq_mark_pacing(hq_socket_ref s, struct hq_saved *save
 	return hq_mark_option(s, saved, HQ_SAVED_PACING, SOL_SOCKET, SO_MAX_PACING_RATE,
 			      (__s32 *)&saved->pacing, (__s32 *)&saved->set_pacing, ~0, rate != 0,
 			      rate, 0);
+}
+
+/*
+ * TCP's congestion window, at most so many segments; 0: as many as it likes
+ * again. Sets snd_ssthresh as well.
+ */
+static __always_inline void hq_mark_window(hq_socket_ref s, struct hq_saved *saved, __u32 segments)
+{
+	if (segments == saved->window ||
+	    hq_option_set(s, SOL_TCP, TCP_BPF_SNDCWND_CLAMP, segments ?: WINDOW_UNLIMITED))
+		return;
+	saved->window = segments;
 }
 
 #endif

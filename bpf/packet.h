@@ -62,12 +62,21 @@ static __always_inline int is_fragment(const struct packet *p, int first)
 	return p->datagram && p->transport.fragmented && p->transport.first == first;
 }
 
-static __noinline struct fragment_fate *fragment_find(const struct packet *p)
+static __noinline struct fragment_fate *fragment_find(const struct transport *t)
 {
 	struct fragment_key key;
 
-	fragment_key_init(&key, &p->transport);
+	fragment_key_init(&key, t);
 	return bpf_map_lookup_elem(&fragments, &key);
+}
+
+/* An own datagram had the same id before: the later ones of this one do not follow that. */
+static __noinline int fragment_forget(const struct transport *t)
+{
+	struct fragment_key key;
+
+	fragment_key_init(&key, t);
+	return bpf_map_delete_elem(&fragments, &key);
 }
 
 static __noinline void fragment_remember(const struct packet *p, __u16 colour, __u8 dscp)

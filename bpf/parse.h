@@ -180,14 +180,17 @@ static __always_inline int has_ports(__u8 protocol)
 
 /*
  * 0, or -1 where the packet is cut short. What the packet tells of the flow is
- * known in t->key then. (Not inline: its stack is not the callers'.)
+ * known in t->key then. (A global function: the verifier checks its ways once
+ * for each program, not at each call.)
  */
-static __noinline int parse_transport(struct __sk_buff *skb, const struct network *n,
+__weak __noinline int parse_transport(struct __sk_buff *skb, const struct network *n,
 				      struct transport *t, int received)
 {
 	__be16 none[2] = {}, room[2];
 	const __be16 *ports = none;
 
+	if (!n || !t)
+		return -1;
 	__builtin_memset(t, 0, sizeof(*t));
 	if (n->family == 4 ? parse_ip4(skb, n, t, received) : parse_ip6(skb, n, t, received))
 		return -1;

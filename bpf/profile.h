@@ -40,7 +40,7 @@ static __always_inline enum colour colour_of(struct __sk_buff *skb, const struct
 
 	if (!class->egress.rate)
 		return GREEN;
-	fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
+	fate = is_fragment(p, 0) ? fragment_find(&p->transport) : NULL;
 	if (fate && fate->colour == RED)
 		return RED;
 	return meter_charge(skb, flow, &class->egress, p->decision.class, fate != NULL);
@@ -67,7 +67,7 @@ static __noinline __u8 mirrored_dscp(struct __sk_buff *skb, const struct packet 
 				     const struct hq_flow *flow, const struct hq_class *class,
 				     __u8 own)
 {
-	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(p) : NULL;
+	struct fragment_fate *fate = is_fragment(p, 0) ? fragment_find(&p->transport) : NULL;
 	const struct flow_key *key = &p->transport.key;
 	__u8 inbound;
 
@@ -101,13 +101,18 @@ static __noinline void tell_exceeding(struct __sk_buff *skb, struct packet *p, s
 			      skb->wire_len);
 }
 
+static __always_inline void count_passed(struct __sk_buff *skb, struct hq_class_counters *count)
+{
+	count->packets += skb->gso_segs ?: 1;
+	count->bytes += skb->wire_len;
+}
+
 #define DROPPED 0x100
 
 /* Meter and count. The DSCP that the packet is to have, or DROPPED. */
 static __always_inline __u32 profile(struct __sk_buff *skb, struct packet *p, struct hq_flow *flow,
 				     const struct hq_class *class, struct hq_class_counters *count)
 {
-	__u32 bytes = skb->wire_len, segments = skb->gso_segs ?: 1;
 	enum colour colour;
 	__u8 dscp;
 
@@ -122,16 +127,15 @@ static __always_inline __u32 profile(struct __sk_buff *skb, struct packet *p, st
 	if (class->honored && dscp != HQ_KEEP)
 		dscp = honored_dscp(p, flow, class, dscp);
 	if (colour == RED) {
-		count->exceed_packets += segments;
-		count->exceed_bytes += bytes;
+		count->exceed_packets += skb->gso_segs ?: 1;
+		count->exceed_bytes += skb->wire_len;
 		if (monitored())
 			tell_exceeding(skb, p, flow, class->exceed);
 		if (class->exceed == HQ_EXCEED_DROP)
 			return DROPPED;
 		dscp = class->exceed_dscp;
 	}
-	count->packets += segments;
-	count->bytes += bytes;
+	count_passed(skb, count);
 	return dscp == HQ_KEEP ? kept_dscp(p, flow) : dscp;
 }
 

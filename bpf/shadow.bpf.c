@@ -14,7 +14,7 @@
 #define forwarded      shadow_forwarded
 #define working_flow   shadow_flow_of
 #define UNWATCHED      /* what another policy would do is no event */
-#define WITHOUT_KFUNCS /* bpf/nat.h */
+#define WITHOUT_KFUNCS /* bpf/skb.h */
 
 #include "flow.h"
 

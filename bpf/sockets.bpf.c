@@ -3,8 +3,9 @@
  * Socket iterators, read by the loader after each flip: sockets older than
  * hostqos are given their identity, all are classified by the policy in force,
  * and TCP sockets are marked (bpf_setsockopt() is allowed in iter/tcp only;
- * others are marked by the loader, through pidfd_getfd(2)). Each writes a
- * struct hq_socket per socket.
+ * others are marked by the loader, through pidfd_getfd(2)). Those of a cgroup
+ * that is governed no more get their own marks back the same way, and lose
+ * their flow. Each writes a struct hq_socket per socket.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -13,6 +14,7 @@
 
 #include "marks.h"
 #include "mptcp.h"
+#include "pacing.h"
 #include "homes.h"
 
 #define SOCK_BINDPORT_LOCK 8
@@ -146,20 +148,25 @@ static __always_inline void write_record(struct seq_file *seq, struct sock *sk,
 	bpf_seq_write(seq, flow, sizeof(*flow));
 }
 
+/* By the cgroup that it was made in: hooks run by that, wherever it is at home. */
+static __always_inline int is_governed_socket(const struct sock *sk)
+{
+	return is_governed(BPF_CORE_READ(sk, sk_cgrp_data.cgroup));
+}
+
 /* The flow of any process's socket; made, with the holder's identity, where there is none. */
 static __always_inline struct hq_flow *adopt_by_holder(struct sock *sk, struct task_struct *task)
 {
-	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	struct hq_flow *flow = flow_of(sk);
 
-	if (flow || !is_governed(cgroup))
+	if (flow)
 		return flow;
 	flow = bpf_sk_storage_get(&flows, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!flow) {
 		fault(HQ_FAULT_STORAGE);
 		return NULL;
 	}
-	identity_capture(&flow->id, task, cgroup);
+	identity_capture(&flow->id, task, BPF_CORE_READ(sk, sk_cgrp_data.cgroup));
 	identity_set_user(&flow->id, BPF_CORE_READ(sk, sk_uid.val));
 	flow->pid = task->tgid;
 	adopt_state(flow, sk);
@@ -173,6 +180,25 @@ static __always_inline int is_hashed_tcp(const struct hq_flow *flow, const struc
 	       BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE;
 }
 
+/*
+ * A socket of a cgroup that is governed no more. Where it has marks to give back
+ * the loader has that done, and its flow goes then (on_remark(), sockopt.bpf.c).
+ */
+static __always_inline void leave_by_holder(struct bpf_iter__task_file *ctx,
+					    struct task_struct *task, struct sock *sk,
+					    struct hq_flow *flow)
+{
+	int mptcp = is_mptcp(sk);
+
+	if (mptcp)
+		owner_forget(sk, BPF_CORE_READ((struct mptcp_sock *)sk, token));
+	if (mptcp || !is_hashed_tcp(flow, sk))
+		flow->bits |= HQ_FLOW_LEFT;
+	write_record(ctx->meta->seq, sk, flow, task->tgid, ctx->fd, 0, flow_load_decision(flow));
+	if (flow->bits & HQ_FLOW_LEFT && !(flow->saved.bits & HQ_SAVED_MARKS))
+		bpf_sk_storage_delete(&flows, sk);
+}
+
 SEC("iter/task_file")
 int process_sockets(struct bpf_iter__task_file *ctx)
 {
@@ -184,6 +210,7 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	struct socket *socket;
 	struct sock *sk;
 	__u16 family;
+	int governed;
 
 	socket = file ? bpf_sock_from_file(file) : NULL;
 	sk = socket ? socket->sk : NULL;
@@ -192,9 +219,15 @@ int process_sockets(struct bpf_iter__task_file *ctx)
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	flow = adopt_by_holder(sk, task);
+	governed = is_governed_socket(sk);
+	flow = governed ? adopt_by_holder(sk, task) : flow_of(sk);
 	if (!flow)
 		return 0;
+	if (!governed) {
+		leave_by_holder(ctx, task, sk, flow);
+		return 0;
+	}
+	flow->bits &= ~HQ_FLOW_LEFT;
 	go_home(flow, bpf_get_socket_cookie(sk), task);
 	if (is_mptcp(sk)) {
 		owner_remember(sk, BPF_CORE_READ((struct mptcp_sock *)sk, token), flow);
@@ -231,10 +264,9 @@ static __always_inline struct hq_flow *adopt_subflow(struct tcp_sock *tp, struct
  */
 static __always_inline struct hq_flow *adopt_alone(struct tcp_sock *tp, struct sock *sk)
 {
-	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	struct hq_flow *flow = flow_of(tp);
 
-	if (flow || !is_governed(cgroup))
+	if (flow)
 		return flow;
 	flow = adopt_subflow(tp, sk);
 	if (flow)
@@ -244,7 +276,7 @@ static __always_inline struct hq_flow *adopt_alone(struct tcp_sock *tp, struct s
 		fault(HQ_FAULT_STORAGE);
 		return NULL;
 	}
-	identity_set_cgroup(&flow->id, cgroup);
+	identity_set_cgroup(&flow->id, BPF_CORE_READ(sk, sk_cgrp_data.cgroup));
 	identity_set_user(&flow->id, BPF_CORE_READ(sk, sk_uid.val));
 	adopt_state(flow, sk);
 	return flow;
@@ -255,15 +287,26 @@ static __always_inline int mark_tcp(struct tcp_sock *tp, struct hq_flow *flow, _
 	struct hq_decision decision = flow_load_decision(flow);
 	const struct hq_class *class = policy_class_of(generation, decision.class);
 	const struct hq_header *h = policy_header_of(generation);
-	__u32 overhead = wire_overhead(flow->family == AF_INET ? 4 : 6);
 
 	if (!class || !h)
 		return 0;
 	if (flow->bits & HQ_FLOW_LISTENER)
 		mark_syns(tp, flow, h->features & HQ_FEATURE_INBOUND_DSCP);
 	else if (flow->bits & HQ_FLOW_CONNECTED)
-		mark_pacing(tp, flow, class, BPF_CORE_READ(tp, mss_cache), overhead);
+		pace_live(tp, flow, class);
 	return mark_socket(tp, flow, decision);
+}
+
+/* As leave_by_holder(), of one that can be marked here. */
+static __always_inline void leave(struct bpf_iter__tcp *ctx, struct tcp_sock *tp, struct sock *sk)
+{
+	struct hq_flow *flow = flow_of(tp);
+
+	if (!flow)
+		return;
+	flow->bits |= HQ_FLOW_LEFT;
+	write_record(ctx->meta->seq, sk, flow, 0, -1, let_go(tp, flow), flow_load_decision(flow));
+	bpf_sk_storage_delete(&flows, tp);
 }
 
 SEC("iter/tcp")
@@ -280,6 +323,10 @@ int tcp_sockets(struct bpf_iter__tcp *ctx)
 	if (!tp || !generation)
 		return 0;
 	sk = (struct sock *)tp;
+	if (!is_governed_socket(sk)) {
+		leave(ctx, tp, sk);
+		return 0;
+	}
 	flow = adopt_alone(tp, sk);
 	if (!flow)
 		return 0;

@@ -10,7 +10,7 @@
 #include "handshake.h"
 #include "marks.h"
 #include "mptcp.h"
-#include "share.h"
+#include "pacing.h"
 
 #define TCP_BPF_SYN_IP 1006
 
@@ -27,16 +27,6 @@ static __always_inline __u8 syn_dscp(struct bpf_sock_ops *ctx)
 	if (err < 0 && !head[0])
 		return HQ_DSCP_NONE;
 	return hq_dscp(head[0] >> 4 == 6 ? hq_ip6_get_dsfield(head) : head[1]);
-}
-
-static __always_inline void pace(struct bpf_sock_ops *ctx, struct hq_flow *flow,
-				 const struct flow_key *key)
-{
-	struct hq_decision decision = flow_load_decision(flow);
-	const struct hq_class *class = policy_class_of(decision.generation, decision.class);
-
-	if (class)
-		mark_pacing(ctx, flow, class, ctx->mss_cache, wire_overhead(key->family));
 }
 
 static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct hq_flow *flow,
@@ -75,6 +65,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct hq_flow 
 {
 	flow->bits = (flow->bits & ~HQ_FLOW_LISTENER) | HQ_FLOW_CONNECTED;
 	flow->inbound_dscp = flow->latest_dscp = HQ_DSCP_NONE;
+	flow->began = 0;
 	settle_connection(ctx, flow, key, generation);
 }
 
@@ -102,9 +93,9 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct hq_flow *
 	flow->saved.bits &= ~HQ_SAVED_SYN;
 	flow->latest_dscp = flow->inbound_dscp;
 	flow->counted = 0;
+	flow->began = 0;
 	key_set_inbound_dscp(key, flow->inbound_dscp);
 	settle_connection(ctx, flow, key, generation);
-	pace(ctx, flow, key);
 }
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct hq_flow *flow)
@@ -137,7 +128,7 @@ int socket_ops(struct bpf_sock_ops *ctx)
 		return 1;
 	}
 	if (op == BPF_SOCK_OPS_RTT_CB) {
-		share_pace(ctx, flow, sk);
+		pace(ctx, flow, sk, generation);
 		return 1;
 	}
 	flow->bits |= HQ_FLOW_DIRECTED;
@@ -156,13 +147,12 @@ int socket_ops(struct bpf_sock_ops *ctx)
 		on_connect(ctx, flow, &key, generation);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		pace(ctx, flow, &key);
-		share_begin(ctx, sk, generation);
+		pace(ctx, flow, sk, generation);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		take_identity(flow, sk);
 		on_accept(ctx, flow, &key, generation);
-		share_begin(ctx, sk, generation);
+		pace(ctx, flow, sk, generation);
 		break;
 	}
 	return 1;

@@ -85,13 +85,12 @@ static __always_inline int value_of(const struct bpf_sockopt *ctx, __u32 mark, _
 static __noinline int change_own(struct bpf_sockopt *ctx, struct hq_flow *flow,
 				 const struct hq_class *class, __s32 value)
 {
-	static const struct hq_class nothing = {.dscp = HQ_KEEP, .priority = HQ_KEEP};
 	struct bpf_sock *sk = ctx->sk;
 	int err;
 
 	if (!sk)
 		return 0;
-	hq_mark(sk, flow, &nothing, HQ_KEEP);
+	give_marks_back(sk, flow);
 	err = hq_option_set(sk, ctx->level, ctx->optname, value);
 	hq_mark(sk, flow, class, socket_dscp(flow, class));
 	return err;
@@ -132,16 +131,19 @@ static __always_inline int on_remark(struct bpf_sockopt *ctx)
 	struct bpf_sock *sk = ctx->sk;
 	struct hq_decision decision;
 	struct hq_flow *flow;
-	int err;
+	int err = 0;
 
 	flow = sk ? flow_of(sk) : NULL;
 	if (!flow)
 		return 1;
 	decision = flow_load_decision(flow);
 	ctx->optlen = ANSWERED;
-	if (!decision.generation || decision.generation != active_generation())
-		return 1;
-	err = mark_socket(sk, flow, decision);
+	if (flow->bits & HQ_FLOW_LEFT) {
+		err = let_go(sk, flow);
+		bpf_sk_storage_delete(&flows, sk);
+	} else if (decision.generation && decision.generation == active_generation()) {
+		err = mark_socket(sk, flow, decision);
+	}
 	if (err)
 		bpf_set_retval(err);
 	return !err;

@@ -40,8 +40,8 @@ static int go_back(void *map, __u32 *key, struct trial_timer *timer)
 	struct hq_trial *t = bpf_map_lookup_elem(&trial, &zero);
 
 	(void)map, (void)key, (void)timer;
-	if (a && t && t->back && a->generation == t->generation)
-		*(volatile __u32 *)&a->generation = t->back;
+	if (a && t && t->back) /* unless an apply has just ended it */
+		__sync_val_compare_and_swap(&a->generation, t->generation, t->back);
 	return 0;
 }
 

@@ -9,10 +9,13 @@
 #include <sha256.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "hostqos.skel.h"
 #include "log.h"
 #include "object.h"
+
+#define BTF "/sys/kernel/btf/vmlinux"
 
 void object_hash(char hex[72])
 {
@@ -92,24 +95,34 @@ static void choose_parts(struct hostqos_bpf *skel, unsigned int parts)
 	}
 }
 
-__u32 coarse_step(void)
+/* CLOCK_MONOTONIC_COARSE is set by the tick. */
+__u32 tick_length(void)
 {
-	struct timespec step;
+	struct timespec tick;
 
-	if (clock_getres(CLOCK_MONOTONIC_COARSE, &step) || step.tv_sec)
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) || tick.tv_sec)
 		return 0;
-	return step.tv_nsec;
+	return tick.tv_nsec;
 }
 
 int object_load(struct hostqos_bpf **out, const struct instance *in, unsigned int parts, __u16 mark)
 {
-	struct hostqos_bpf *skel = hostqos_bpf__open();
+	struct hostqos_bpf *skel;
 	int err;
 
+	/* libbpf would say it in many lines, and the kernel that there is no such process. */
+	if (access(BTF, R_OK)) {
+		log_error(0,
+			  "the kernel shows no BTF as " BTF
+			  ": it must be built with CONFIG_DEBUG_INFO_BTF=y, and sysfs be mounted "
+			  "there");
+		return -EOPNOTSUPP;
+	}
+	skel = hostqos_bpf__open();
 	if (!skel)
 		return log_error(-errno, "cannot open the BPF object");
 	skel->rodata->metered_mark = mark;
-	skel->rodata->coarse_ns = coarse_step();
+	skel->rodata->tick_ns = tick_length();
 	choose_parts(skel, parts);
 	err = set_pin_paths(skel, in);
 	if (!err)

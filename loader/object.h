@@ -10,9 +10,8 @@
 struct hostqos_bpf;
 struct bpf_object;
 
-/* How far CLOCK_MONOTONIC_COARSE may be behind, in ns, for bpf/meter.h; 0 where that is not known.
- */
-__u32 coarse_step(void);
+/* ns from one tick of the kernel to the next, for bpf/meter.h; 0 where that is not known. */
+__u32 tick_length(void);
 
 /* SHA-256 of the object, hexadecimal: tells one build from another. */
 void object_hash(char hex[72]);

@@ -17,7 +17,7 @@
 
 #include <linux/types.h>
 
-#define HQ_ABI_VERSION 1
+#define HQ_ABI_VERSION 2
 
 /*
  * The generation of a shadow policy has this bit; its tables are in a slot of
@@ -134,12 +134,11 @@ enum hq_feature {
 	HQ_FEATURE_REFUSE = 1 << 0,	  /* some rule refuses */
 	HQ_FEATURE_INBOUND_DSCP = 1 << 1, /* some rule or mirror reads the inbound DSCP */
 	HQ_FEATURE_PACING = 1 << 2,	  /* some class has an egress rate */
-	HQ_FEATURE_DEFAULT = 1 << 3,	  /* the class `default` does something */
-	HQ_FEATURE_PRIORITY = 1 << 4,	  /* some class has a priority */
-	HQ_FEATURE_FORWARDED = 1 << 5,	  /* some rule matches forwarded packets */
-	HQ_FEATURE_LATEST = 1 << 6,	  /* some class mirrors the latest packet's DSCP */
-	HQ_FEATURE_UPSTREAM = 1 << 7,	  /* some class mirrors across a proxy */
-	HQ_FEATURE_APP_DSCP = 1 << 8, /* some class marks, or denies applications their own marks */
+	HQ_FEATURE_PRIORITY = 1 << 3,	  /* some class has a priority */
+	HQ_FEATURE_FORWARDED = 1 << 4,	  /* some rule matches forwarded packets */
+	HQ_FEATURE_LATEST = 1 << 5,	  /* some class mirrors the latest packet's DSCP */
+	HQ_FEATURE_UPSTREAM = 1 << 6,	  /* some class mirrors across a proxy */
+	HQ_FEATURE_APP_DSCP = 1 << 7, /* some class marks, or denies applications their own marks */
 };
 
 struct hq_header {
@@ -231,6 +230,18 @@ struct hq_class {
 	char name[HQ_NAME_LEN];
 };
 
+/*
+ * The class's DSCP, plus 1, where a connection's packet that bears it needs
+ * nothing else than to be counted; else 0, as HQ_KEEP + 1 is in a __u8.
+ */
+static inline __u8 hq_mark_only(const struct hq_class *c)
+{
+	__u64 more = c->egress.rate | c->mirror | c->honored | (c->priority ^ HQ_KEEP) |
+		     (c->syn_ack ^ c->dscp);
+
+	return more ? 0 : c->dscp + 1;
+}
+
 /* The classifier's answer. One word, so that it is read and replaced whole. */
 struct hq_decision {
 	__u32 generation; /* of the policy that gave it; 0: none yet */
@@ -269,6 +280,7 @@ struct hq_saved {
 	__s32 tclass, set_tclass;
 	__s32 priority, set_priority;
 	__u32 pacing, set_pacing; /* bytes/s; ~0: unlimited */
+	__u32 window; /* TCP's congestion window, segments at most, as set; 0: not set */
 };
 
 enum hq_flow_bits {
@@ -279,6 +291,7 @@ enum hq_flow_bits {
 	HQ_FLOW_LISTENER = 1 << 5,
 	HQ_FLOW_KEPT = 1 << 6,	    /* a later policy refuses it; it lived already */
 	HQ_FLOW_IPV6_ONLY = 1 << 7, /* never sends IPv4, though its family allows it */
+	HQ_FLOW_LEFT = 1 << 8,	    /* its cgroup is not governed any more: about to go */
 };
 
 /* `flows`: what a socket carries (socket storage). */
@@ -298,9 +311,11 @@ struct hq_flow {
 	/* Of subflows and the MPTCP socket that owns them, for bpf/share.h. */
 	__u8 busy, busy_before; /* subflows that sent in this epoch, in the one before */
 	__u16 epoch;
+	__u32 began;	  /* when TCP sent its first data, in ms, where its class is slow; else 0 */
 	__u32 pid;	  /* of the process that made it, or held it when it was adopted; else 0 */
 	__u32 born;	  /* the generation in force then; 0: older than any */
 	__u16 bound_port; /* that bind() asked for, last; the socket has it where that worked */
+	__u8 mark_only;	  /* hq_mark_only() of its class */
 };
 
 /*
@@ -429,8 +444,10 @@ struct hq_rule_counters {
 
 /* `buckets`: state of a class's meter, one cache line. */
 struct hq_bucket {
-	__u64 tat; /* theoretical arrival time, ticks; see bucket.h */
-	__u64 pad[7];
+	__u64 tat;     /* theoretical arrival time, ticks; see bucket.h */
+	__u64 jiffies; /* when the clock was read for it last, */
+	__u64 ns;      /* and what it said then; see tick_clock() in bpf/meter.h */
+	__u64 pad[5];
 };
 
 /* `faults` (per CPU): internal errors, each of which let traffic pass. */
@@ -531,5 +548,6 @@ HQ_CHECK_SIZE(struct hq_class, 128);
 HQ_CHECK_SIZE(struct hq_decision, 8);
 HQ_CHECK_SIZE(struct hq_identity, 48);
 HQ_CHECK_SIZE(struct hq_bucket, 64);
+HQ_CHECK_SIZE(struct hq_flow, 128);
 
 #endif

@@ -52,6 +52,15 @@ static inline int hq_bucket_step(__u64 tat, __u64 now, __u64 cost, __u64 depth, 
 	return 1;
 }
 
+/*
+ * The TAT of a bucket that nothing was charged to: full since long ago. At 0 it
+ * would be filled since the machine was booted, which may be less than D ago.
+ */
+static inline __u64 hq_bucket_full(__u64 now)
+{
+	return now - (1ULL << 62);
+}
+
 /* As which time a packet is charged, and how deep the bucket is then; in ticks. */
 struct hq_moment {
 	__u64 now;

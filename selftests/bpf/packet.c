@@ -55,7 +55,7 @@ static void put_ip4(struct built *b, const struct packet_spec *spec)
 	};
 	uint16_t check;
 
-	inet_pton(AF_INET, "192.0.2.1", &ip.saddr);
+	inet_pton(AF_INET, spec->source ?: "192.0.2.1", &ip.saddr);
 	inet_pton(AF_INET, spec->destination ?: "198.51.100.1", &ip.daddr);
 	put(b, &ip, sizeof(ip));
 	put(b, nops, spec->options);
@@ -76,7 +76,7 @@ static void put_ip6(struct built *b, const struct packet_spec *spec)
 	memcpy(&ip, &first, 4);
 	ip.payload_len = htons(8 * spec->extensions + (spec->fragment ? 8 : 0) + 8 + spec->payload);
 	ip.nexthdr = spec->extensions ? IPPROTO_HOPOPTS : last;
-	inet_pton(AF_INET6, "2001:db8::1", &ip.saddr);
+	inet_pton(AF_INET6, spec->source ?: "2001:db8::1", &ip.saddr);
 	inet_pton(AF_INET6, spec->destination ?: "2001:db8:1::1", &ip.daddr);
 	put(b, &ip, sizeof(ip));
 	for (i = 0; i < spec->extensions; i++) {

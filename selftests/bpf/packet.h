@@ -13,11 +13,11 @@ struct packet_spec {
 	uint8_t dsfield; /* DSCP and ECN */
 	uint8_t protocol;
 	uint16_t source_port, destination_port;
-	const char *destination; /* NULL: an address of the family's documentation range */
-	unsigned int vlan_tags;	 /* in the data */
-	unsigned int options;	 /* IPv4: octets of NOP, a multiple of 4 */
-	unsigned int extensions; /* IPv6: hop-by-hop headers of 8 octets */
-	int fragment;		 /* 0: whole, 1: first, 2: a later one */
+	const char *source, *destination; /* NULL: addresses of the family's documentation range */
+	unsigned int vlan_tags;		  /* in the data */
+	unsigned int options;		  /* IPv4: octets of NOP, a multiple of 4 */
+	unsigned int extensions;	  /* IPv6: hop-by-hop headers of 8 octets */
+	int fragment;			  /* 0: whole, 1: first, 2: a later one */
 	uint32_t fragment_id;
 	uint32_t flow_label;
 	unsigned int payload;

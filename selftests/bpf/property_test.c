@@ -160,7 +160,7 @@ static void put_in_force(struct hq_image *image, const char *text)
 	image->header.generation = ++generation;
 	assert_int_equal(
 		tables_create(&t, bpf_map__fd(skel->maps.active), image, text, strlen(text)), 0);
-	assert_int_equal(tables_publish(&in, &t, generation & 1), 0);
+	assert_int_equal(tables_publish(&in, &t, hq_slot(generation)), 0);
 	tables_close(&t);
 }
 

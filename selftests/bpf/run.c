@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cmocka.h>
+
+#include <hostqos/bucket.h>
 
 #include "policy.h"
 #include "run.h"
@@ -64,17 +67,32 @@ static void put_tables(struct governed *g, const char *text)
 			 0);
 }
 
+static void fill_buckets(struct governed *g)
+{
+	struct hq_bucket full = {.tat = hq_bucket_full(hq_ticks(run_now()))};
+	__u32 id;
+
+	for (id = 0; id < HQ_MAX_CLASSES; id++)
+		assert_int_equal(
+			bpf_map_update_elem(bpf_map__fd(g->skel->maps.buckets), &id, &full, 0), 0);
+}
+
 struct governed *run_load(const char *policy)
 {
 	struct governed *g = calloc(1, sizeof(*g));
+	cpu_set_t here;
 
 	assert_non_null(g);
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	assert_int_equal(sched_setaffinity(0, sizeof(here), &here), 0);
 	g->image = compile(policy);
 	g->skel = governed_bpf__open();
 	assert_non_null(g->skel);
-	g->skel->rodata->coarse_ns = coarse_step();
+	g->skel->rodata->tick_ns = tick_length();
 	assert_int_equal(governed_bpf__load(g->skel), 0);
 	put_tables(g, policy);
+	fill_buckets(g);
 	return g;
 }
 
@@ -115,6 +133,7 @@ struct hq_flow run_tcp_flow(struct governed *g, const char *class_name)
 	};
 
 	flow.decision.class = run_class(g, class_name);
+	flow.mark_only = hq_mark_only(&g->image->classes[flow.decision.class]);
 	return flow;
 }
 
@@ -199,4 +218,36 @@ __u64 run_faults(struct governed *g, enum hq_fault fault)
 	for (i = 0; i < cpus; i++)
 		sum += each[i];
 	return sum;
+}
+
+void run_misremember(struct governed *g, const char *class_name)
+{
+	const struct bpf_map *memos = g->skel->maps.memos;
+	size_t size = (bpf_map__value_size(memos) + 7) / 8 * 8;
+	int cpus = libbpf_num_possible_cpus(), cpu;
+	char *each = calloc(cpus, size);
+	__u32 slot;
+
+	for (slot = 0; slot < bpf_map__max_entries(memos); slot++) {
+		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(memos), &slot, each), 0);
+		for (cpu = 0; cpu < cpus; cpu++) {
+			struct hq_decision *decision = (void *)(each + cpu * size);
+
+			if (!class_name)
+				*decision = (struct hq_decision){};
+			else if (decision->generation)
+				decision->class = run_class(g, class_name);
+		}
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(memos), &slot, each, 0), 0);
+	}
+	free(each);
+}
+
+__u64 run_tick_clock(struct governed *g, const char *class_name)
+{
+	__u32 id = run_class(g, class_name);
+	struct hq_bucket bucket;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(g->skel->maps.buckets), &id, &bucket), 0);
+	return bucket.ns;
 }

@@ -10,10 +10,30 @@
 
 struct governed;
 
-/* Load the programs and put the policy's text in force, as generation 1. Fails the test on error.
+/*
+ * Load the programs and put the policy's text in force, as generation 1. Runs
+ * stay on this CPU, as the memory of datagrams does. Fails the test on error.
  */
 struct governed *run_load(const char *policy);
 void run_unload(struct governed *g);
+
+/* load() and unload() for a group of tests that share what is loaded. */
+#define RUN_FIXTURE(g, policy)                                                                     \
+	static struct governed *g;                                                                 \
+                                                                                                   \
+	static int load(void **state)                                                              \
+	{                                                                                          \
+		(void)state;                                                                       \
+		g = run_load(policy);                                                              \
+		return 0;                                                                          \
+	}                                                                                          \
+                                                                                                   \
+	static int unload(void **state)                                                            \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run_unload(g);                                                                     \
+		return 0;                                                                          \
+	}
 
 /* The class's id in the policy. */
 __u16 run_class(struct governed *g, const char *name);
@@ -60,5 +80,11 @@ unsigned long long run_now(void);
 /* Sums over CPUs. */
 struct hq_class_counters run_counters(struct governed *g, const char *class_name);
 __u64 run_faults(struct governed *g, enum hq_fault fault);
+
+/* Whatever is remembered of datagrams is from now on of this class; NULL: nothing is. */
+void run_misremember(struct governed *g, const char *class_name);
+
+/* What the class's clock of ticks says, as run_now(); 0: it never was read. */
+__u64 run_tick_clock(struct governed *g, const char *class_name);
 
 #endif

@@ -481,6 +481,10 @@ static int verdict(const struct figures f[2][PHASES])
 		fprintf(stderr, "figures: the media stream lost no less with hostqos\n");
 		bad = -1;
 	}
+	if (with->delay_p99 >= without->delay_p99) {
+		fprintf(stderr, "figures: the media stream was no faster with hostqos\n");
+		bad = -1;
+	}
 	if (with->setup_median >= without->setup_median) {
 		fprintf(stderr, "figures: the control connection was no faster with hostqos\n");
 		bad = -1;

@@ -27,7 +27,7 @@ const char *cgroup_mount(void)
 	if (path[0])
 		return path;
 	mounts = setmntent("/proc/self/mounts", "r");
-	while (mounts && (entry = getmntent(mounts)))
+	while (mounts && !path[0] && (entry = getmntent(mounts)))
 		if (!strcmp(entry->mnt_type, "cgroup2"))
 			snprintf(path, sizeof(path), "%s", entry->mnt_dir);
 	if (mounts)

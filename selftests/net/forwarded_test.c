@@ -189,7 +189,10 @@ static void refused_packets_are_dropped_and_counted(void **state)
 #define RATE	(8 * MBIT)
 #define SECONDS 3.0
 
-/* Half again of the rate is offered by the container, and a local flow goes beside it. */
+/*
+ * Half again of the rate is offered by the container, and a local flow goes beside
+ * it. A stall of the machine takes from the rate, or adds what the bucket holds.
+ */
 static void a_containers_rate_is_held(void **state)
 {
 	struct flow forwarded = {.protocol = IPPROTO_UDP, .to_port = 7000};
@@ -209,7 +212,7 @@ static void a_containers_rate_is_held(void **state)
 	connect_to(loads[1].fd, FAR4, 7001);
 	udp_send(loads, 2, SECONDS);
 	await_queue(c, &other, FAR4);
-	assert_rate(flow_rate(c, &forwarded, 1, SECONDS - 0.1), 0.99 * RATE, 1.01 * RATE);
+	assert_rate(flow_rate(c, &forwarded, 1, SECONDS - 0.1), 0.85 * RATE, 1.15 * RATE);
 	judge(c, &forwarded, AF21, 1);
 	judge(c, FLOW(.to_port = 7001), 0, loads[1].sent);
 	assert_int_equal(counted(tb, "classes", "bulk", "packets"), flow_count(c, &forwarded));

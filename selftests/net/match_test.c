@@ -62,10 +62,11 @@ static int probe_socket(const struct testbed *tb, const struct probe *p, const c
 
 	near.uid = p->uid;
 	near.gid = p->gid;
-	if (p->protocol != IPPROTO_ICMP)
-		return socket_at(&near, address_family(to),
-				 p->protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM);
-	return socket_try(&near, AF_INET, SOCK_RAW, IPPROTO_ICMP);
+	return socket_try(&near, address_family(to),
+			  p->protocol == IPPROTO_TCP	? SOCK_STREAM
+			  : p->protocol == IPPROTO_ICMP ? SOCK_RAW
+							: SOCK_DGRAM,
+			  p->protocol);
 }
 
 static void probe(struct testbed *tb, struct capture *c, const struct probe *p)
@@ -196,6 +197,9 @@ static void protocol_and_type(void **state)
 		  {.dscp = 0});
 	probe_all(*state, RULE("protocol: [udp, icmp]"), {.protocol = IPPROTO_TCP, .dscp = 0},
 		  {.dscp = EF}, {.protocol = IPPROTO_ICMP, .dscp = EF});
+	probe_all(*state, RULE("protocol: udplite, remote_port: 7000"),
+		  {.protocol = IPPROTO_UDPLITE, .dscp = EF},
+		  {.protocol = IPPROTO_UDPLITE, .to_port = 7001, .dscp = 0}, {.dscp = 0});
 	probe_all(*state, RULE("type: stream"), {.protocol = IPPROTO_TCP, .dscp = EF}, {.dscp = 0});
 	probe_all(*state, RULE("type: [dgram, raw]"), {.protocol = IPPROTO_TCP, .dscp = 0},
 		  {.dscp = EF}, {.protocol = IPPROTO_ICMP, .dscp = EF});
@@ -375,6 +379,20 @@ static void executable(void **state)
 	judge_programs(tb, RULE("exe: mailer2"), 0, EF);
 }
 
+static void executable_that_is_a_directory(void **state)
+{
+	struct testbed *tb = *state;
+	struct json_object *json, *warning;
+	char verb[64];
+
+	snprintf(verb, sizeof(verb), "apply %s", policy_file(tb, RULE("exe: /etc")));
+	json = hostqos_json(tb, 0, verb);
+	warning = json_object_array_get_idx(json_member(json, "warnings"), 0);
+	assert_non_null(strstr(json_object_get_string(json_member(warning, "message")),
+			       "'/etc': it is not a regular file"));
+	json_object_put(json);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +412,7 @@ int main(int argc, char **argv)
 		NET_TEST(inbound_dscp_of_the_syn),
 		NET_TEST(inbound_dscp_of_the_latest_datagram),
 		NET_TEST(executable),
+		NET_TEST(executable_that_is_a_directory),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

@@ -61,7 +61,10 @@ static void hold_contest(struct testbed *tb, struct contest *contest, const char
 	judge(contest->capture, FLOW(.to_port = 7002), EF, contest->loads[2].sent);
 }
 
-/* A stall of the machine takes from what arrives, and adds nothing: three times it may try. */
+/*
+ * A stall of the machine takes from what arrives or, just before it is looked at,
+ * adds what the bucket holds: three times it may try.
+ */
 static void expect_contested_rate(struct testbed *tb, struct contest *contest, const char *policy)
 {
 	struct flow in_profile = {.protocol = IPPROTO_UDP, .dsfield = DS_IS(AF21 << 2)};
@@ -72,11 +75,11 @@ static void expect_contested_rate(struct testbed *tb, struct contest *contest, c
 		hold_contest(tb, contest, policy);
 		rate = flow_rate(contest->capture, &in_profile, 1, SECONDS - 0.1);
 		print_message("%.3f mbit in profile\n", rate / MBIT);
-		assert_true(rate <= 1.01 * RATE);
-		if (rate >= 0.99 * RATE)
+		assert_true(rate <= (1.01 + 0.2 / (SECONDS - 1.1)) * RATE);
+		if (rate >= 0.99 * RATE && rate <= 1.01 * RATE)
 			return;
 	}
-	fail_msg("less than 99 percent of %.0f mbit", RATE / MBIT);
+	fail_msg("not within a percent of %.0f mbit", RATE / MBIT);
 }
 
 static void excess_is_dropped_and_the_rate_delivered(void **state)
@@ -196,7 +199,7 @@ static void keep_meters_without_marking(void **state)
 	int sink = udp_sink(&far, FAR4, 7000), fd;
 
 	apply(tb,
-	      "classes: { bulk: { dscp: keep, cgroup: @/bulk, egress: { rate: 20kbit, burst: 15kb } } }\n");
+	      "classes: { bulk: { dscp: keep, cgroup: @/bulk, egress: { rate: 8kbit, burst: 15kb } } }\n");
 	fd = udp_socket(&near, FAR4);
 	connect_to(fd, FAR4, 7000);
 	set_option(fd, IPPROTO_IP, IP_TOS, EF << 2);
@@ -206,6 +209,35 @@ static void keep_meters_without_marking(void **state)
 	judge(c, FLOW(.to_port = 7000), EF, 10);
 	assert_in_range(flow_count(c, FLOW(.to_port = 7000)), 10, 12);
 	close(sink);
+}
+
+/* What is known of a class that only marks is forgotten with the policy that said so. */
+static void live_connection_comes_under_a_meter(void **state)
+{
+	static const char marks[] = "classes: { bulk: { dscp: EF, cgroup: @/bulk } }\n";
+	static const char meters[] =
+		"classes: { bulk: { dscp: EF, cgroup: @/bulk,"
+		" egress: { rate: 8kbit, burst: 3kb, exceed: { remark: LE } } } }\n";
+	const struct flow *in = FLOW(.to_port = 7000, .data = true, .dsfield = DS_IS(EF << 2));
+	const struct flow *out = FLOW(.to_port = 7000, .data = true, .dsfield = DS_IS(LE << 2));
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct connection tcp;
+	int i;
+
+	apply(tb, marks);
+	tcp = tcp_connection(&near, &far, FAR4, 7000);
+	for (i = 0; i < 4; i++) {
+		apply(tb, i % 2 ? meters : marks);
+		capture_clear(c);
+		send_bytes(tcp.client, 30000);
+		receive_bytes(tcp.server, 30000);
+		await_packets(c, i % 2 ? out : in, 1);
+		if (!(i % 2))
+			assert_int_equal(flow_count(c, out), 0);
+	}
+	close(tcp.client), close(tcp.server), close(tcp.listener);
 }
 
 static bool use_congestion_control(int fd, const char *name)
@@ -218,7 +250,7 @@ struct bounds {
 	double rate, most, most_in_first_second;
 };
 
-static const struct bounds fast = {RATE, 1.01, 1.1}, slow = {2 * MBIT, 1.01, 1.1};
+static const struct bounds fast = {RATE, 1.01, 1.1};
 
 /* As expect_contested_rate() does, and why. */
 static void expect_rate(struct capture *c, int sender, int receiver, const struct flow *data,
@@ -252,10 +284,8 @@ static void one_tcp_flow(struct testbed *tb, const char *address, int port, cons
 	    server;
 
 	if (!use_congestion_control(client, algorithm)) {
-		if (strcmp(algorithm, "bbr"))
-			fail_msg("no congestion control %s: %s", algorithm, strerror(errno));
-		print_message("this kernel has no bbr\n");
-		goto out;
+		print_message("no congestion control %s: %s\n", algorithm, strerror(errno));
+		skip();
 	}
 	connect_to(client, address, port);
 	server = accept_from(listener);
@@ -263,7 +293,6 @@ static void one_tcp_flow(struct testbed *tb, const char *address, int port, cons
 	expect_rate(c, client, server, &data, b);
 	judge(c, FLOW(.to_port = port), AF21, 10);
 	close_with_reset(server);
-out:
 	close(client);
 	close(listener);
 }
@@ -284,18 +313,86 @@ static void one_tcp_flow_gets_its_rate(void **state)
 	}
 }
 
+static void apply_rate(struct testbed *tb, int kbits)
+{
+	char policy[200];
+
+	sprintf(policy,
+		"classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: %dkbit } } }\n",
+		kbits);
+	apply(tb, policy);
+}
+
 /*
  * The first ten segments are not paced (tcp_update_skb_after_send()): a burst
- * that is some ms of a low rate only would drop most of them, and bbr not recover.
+ * that is some ms of a low rate only would drop most of them, and bbr not
+ * recover; and they are most of a second of the lowest of these rates.
  */
-static void slow_class_does_not_starve_a_tcp_flow(void **state)
+static void one_tcp_flow_gets_a_low_rate(void **state)
+{
+	static const int kbits[] = {128, 512, 2000};
+	struct testbed *tb = *state;
+	size_t i, k;
+
+	for (k = 0; k < sizeof(kbits) / sizeof(kbits[0]); k++) {
+		double rate = kbits[k] * 1000, packet = FULL_FRAME * 8 / (rate * SECONDS);
+		struct bounds slow = {rate, 1.01 + packet, 1.1};
+
+		apply_rate(tb, kbits[k]);
+		for (i = 0; i < 4; i++)
+			one_tcp_flow(tb, i / 2 ? FAR6 : FAR4, 7000 + 4 * k + i, algorithms[i % 2],
+				     &slow);
+	}
+}
+
+static struct tcp_info tcp_info(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size))
+		fail_msg("TCP_INFO: %s", strerror(errno));
+	return info;
+}
+
+/* Ten segments are the kernel's first window, and it grows where nothing is lost. */
+static void expect_window(const struct connection *tcp, bool bounded)
+{
+	int tries = 100;
+
+	do
+		tcp_fill(tcp->client, tcp->server, patience(0.1));
+	while (!bounded && tcp_info(tcp->client).tcpi_snd_cwnd <= 10 && --tries);
+	if (bounded) {
+		assert_true(tcp_info(tcp->client).tcpi_snd_cwnd < 10);
+		/* A tail loss probe, where an acknowledgement was late, is no loss. */
+		assert_in_range(tcp_info(tcp->client).tcpi_total_retrans, 0, 2);
+	} else {
+		assert_true(tcp_info(tcp->client).tcpi_snd_cwnd > 10);
+	}
+}
+
+/* A slow class keeps the congestion window small; the socket has it back with its pacing. */
+static void window_is_given_back(void **state)
 {
 	struct testbed *tb = *state;
-	size_t i;
+	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
+	struct connection tcp, accepted;
 
-	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 2mbit } } }\n");
-	for (i = 0; i < 2; i++)
-		one_tcp_flow(tb, FAR4, 7000 + i, algorithms[i], &slow);
+	apply_rate(tb, 256);
+	tcp = tcp_connection(&near, &far, FAR4, 7000);
+	expect_window(&tcp, true);
+	apply_rate(tb, 1000000);
+	expect_window(&tcp, false);
+	close(tcp.client), close(tcp.server), close(tcp.listener);
+
+	apply_rate(tb, 256);
+	tcp = tcp_connection(&far, &near, NEAR4, 7001);
+	accepted = (struct connection){.client = tcp.server, .server = tcp.client};
+	expect_window(&accepted, true);
+	detach(tb);
+	expect_window(&accepted, false);
+	close(tcp.client), close(tcp.server), close(tcp.listener);
 }
 
 /* An accepted connection is paced as well: a server's answer is most of its traffic. */
@@ -316,34 +413,49 @@ static void one_accepted_tcp_flow_gets_its_rate(void **state)
 	close(tcp.listener);
 }
 
-/* Each is paced at the class's whole rate: it is the bucket that holds them to it, and starves
- * none. */
-static void several_tcp_flows_share_the_rate(void **state)
+/* Four at once: do they get the rate, and none of them less than a fifth of its share? */
+static bool share_rate(struct testbed *tb, struct capture *c)
 {
 	struct flow data = {.protocol = IPPROTO_TCP, .from = NEAR4, .data = true};
-	struct testbed *tb = *state;
 	struct place near = near_place(tb, "/bulk"), far = far_place(tb);
-	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct connection flows[4];
 	double rate;
+	bool fair;
 	size_t i;
 
-	netns_no_segmentation(tb->near, NEAR_IF);
-	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
+	capture_clear(c);
 	for (i = 0; i < 4; i++)
 		flows[i] = tcp_connection(&near, &far, FAR4, 7000 + i);
 	tcp_fill_all(flows, 4, SECONDS + 0.2);
 	rate = flow_rate(c, &data, 1, SECONDS);
 	print_message("%.3f mbit\n", rate / MBIT);
-	assert_true(rate <= 1.01 * RATE);
-	assert_true(rate >= 0.5 * RATE);
+	/* Where all stood still at first, the bucket is full when it is looked at: 50 ms in 3 s. */
+	assert_true(rate <= 1.02 * RATE);
 	judge(c, &data, AF21, 100);
+	fair = rate >= 0.5 * RATE;
 	for (i = 0; i < 4; i++) {
-		assert_true(flow_count(c, FLOW(.to_port = 7000 + i)) >= flow_count(c, &data) / 20);
+		fair &= flow_count(c, FLOW(.to_port = 7000 + i)) >= flow_count(c, &data) / 20;
 		close_with_reset(flows[i].server);
 		close(flows[i].client);
 		close(flows[i].listener);
 	}
+	return fair;
+}
+
+/*
+ * Each is paced at the class's whole rate: it is the bucket that holds them to it,
+ * and starves none. A sender that the machine lets wait may lose one time in three.
+ */
+static void several_tcp_flows_share_the_rate(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int attempt = 0;
+
+	netns_no_segmentation(tb->near, NEAR_IF);
+	apply(tb, "classes: { bulk: { dscp: AF21, cgroup: @/bulk, egress: { rate: 24mbit } } }\n");
+	while (!share_rate(tb, c))
+		assert_true(++attempt < 3);
 }
 
 int main(int argc, char **argv)
@@ -354,8 +466,10 @@ int main(int argc, char **argv)
 		NET_TEST(burst_is_as_deep_as_it_says),
 		NET_TEST(fragments_are_charged_to_the_last),
 		NET_TEST(keep_meters_without_marking),
+		NET_TEST(live_connection_comes_under_a_meter),
 		NET_TEST(one_tcp_flow_gets_its_rate),
-		NET_TEST(slow_class_does_not_starve_a_tcp_flow),
+		NET_TEST(one_tcp_flow_gets_a_low_rate),
+		NET_TEST(window_is_given_back),
 		NET_TEST(one_accepted_tcp_flow_gets_its_rate),
 		NET_TEST(several_tcp_flows_share_the_rate),
 	};

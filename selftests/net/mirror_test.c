@@ -371,7 +371,7 @@ static void connected_socket_mirrors_its_peer(void **state)
 	}
 }
 
-/* What a mark earns is metered: two full frames, and what a step of the coarse clock earns. */
+/* What a mark earns is metered: two full frames, and what a tick earns. */
 static void mirrored_packets_are_charged_to_the_class(void **state)
 {
 	struct testbed *tb = *state;

@@ -72,6 +72,40 @@ static void datagram_to_a_refused_destination_fails(void **state)
 	assert_int_equal(flow_count(c, FLOW(.to = FAR6_B)), 0);
 }
 
+/* The kernel takes it for loopback, or for the address that the socket is bound to. */
+static void wildcard_is_no_way_round(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		int err;
+	} ways[] = {
+		{NULL, "0.0.0.0", -EPERM}, {NULL, MAPPED "0.0.0.0", -EPERM},
+		{NULL, "::", -EPERM},	   {NEAR4, "0.0.0.0", 0},
+		{NEAR6, "::", -EPERM},
+	};
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	int listener, fd;
+	size_t i;
+
+	apply(tb, "rules: [{ match: { cgroup: @/app, remote: [127.0.0.0/8, \"::1\"],\n"
+		  "  remote_port: 6379 }, refuse: true }]\n");
+	listener = tcp_listener(&near, "::", 6379);
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		fd = tcp_socket(&near, ways[i].to);
+		if (ways[i].from)
+			bind_to(fd, ways[i].from, 0);
+		assert_int_equal(connect_try(fd, ways[i].to, 6379), ways[i].err);
+		close(fd);
+		fd = udp_socket(&near, ways[i].to);
+		if (ways[i].from)
+			bind_to(fd, ways[i].from, 0);
+		assert_int_equal(send_to(fd, ways[i].to, 6379, 1), ways[i].err);
+		close(fd);
+	}
+	close(listener);
+}
+
 static void socket_fails_where_nothing_more_could_decide(void **state)
 {
 	struct testbed *tb = *state;
@@ -269,6 +303,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		NET_TEST(connect_to_a_refused_port_fails),
 		NET_TEST(datagram_to_a_refused_destination_fails),
+		NET_TEST(wildcard_is_no_way_round),
 		NET_TEST(socket_fails_where_nothing_more_could_decide),
 		NET_TEST(refusal_waits_for_rules_that_are_undecided),
 		NET_TEST(syn_to_a_refused_listener_is_dropped),

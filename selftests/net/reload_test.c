@@ -383,7 +383,7 @@ static void check_bucket(struct testbed *tb, uint32_t class, uint64_t *tat)
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_map_lookup_elem(fd, &class, &bucket), 0);
 	close(fd);
-	if (bucket.tat < *tat)
+	if (*tat && (int64_t)(bucket.tat - *tat) < 0)
 		fail_msg("the bucket of class %u went back by %lld ticks", class,
 			 (long long)(*tat - bucket.tat));
 	*tat = bucket.tat;

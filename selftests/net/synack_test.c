@@ -104,6 +104,13 @@ static void exempt_client_gets_no_mark(void **state)
 	both_clients(tb, AF21, 0, 0);
 }
 
+static const char gold_for_ef[] =
+	"classes:\n"
+	"  web: { dscp: AF21, cgroup: @/web }\n"
+	"  gold: { dscp: AF41, syn_ack: CS5 }\n"
+	"rules:\n"
+	"  - { match: { cgroup: @/web, remote: " CLIENTS ", inbound_dscp: EF }, class: gold }\n";
+
 /* Under cookies the kernel keeps nothing of the SYN, its DSCP neither. */
 static void syn_ack_is_of_its_syns_class(void **state)
 {
@@ -112,12 +119,7 @@ static void syn_ack_is_of_its_syns_class(void **state)
 	struct place near = near_place(tb, "/web");
 	int cookies, port;
 
-	apply(tb, "classes:\n"
-		  "  web: { dscp: AF21, cgroup: @/web }\n"
-		  "  gold: { dscp: AF41, syn_ack: CS5 }\n"
-		  "rules:\n"
-		  "  - { match: { cgroup: @/web, remote: " CLIENTS ", inbound_dscp: EF },"
-		  " class: gold }\n");
+	apply(tb, gold_for_ef);
 	for (cookies = 0; cookies < 2; cookies++) {
 		for_each_service(i)
 		{
@@ -131,6 +133,84 @@ static void syn_ack_is_of_its_syns_class(void **state)
 			close(listener);
 		}
 		send_cookies(tb);
+	}
+}
+
+#define NEAR_LLADDR "02:00:00:00:00:01"
+#define FAR_LLADDR  "02:00:00:00:00:02"
+
+/* The far host knows the near one's link address and tells nobody its own. */
+static void mute_far(struct testbed *tb)
+{
+	struct place near = near_place(tb, NULL), far = far_place(tb);
+
+	run(tb, &near, "ip link set " NEAR_IF " address " NEAR_LLADDR);
+	run(tb, &far, "ip link set " FAR_IF " address " FAR_LLADDR);
+	run(tb, &far, "ip neigh replace " NEAR4 " lladdr " NEAR_LLADDR " dev " FAR_IF);
+	run(tb, &far, "ip neigh replace " NEAR6 " lladdr " NEAR_LLADDR " dev " FAR_IF);
+	run(tb, &far, "nft add table arp mute");
+	run(tb, &far, "nft add chain arp mute out { type filter hook output priority 0 ; }");
+	run(tb, &far, "nft add rule arp mute out drop");
+	run(tb, &far, "nft add table ip6 mute");
+	run(tb, &far, "nft add chain ip6 mute out { type filter hook output priority 0 ; }");
+	run(tb, &far, "nft add rule ip6 mute out icmpv6 type nd-neighbor-advert drop");
+}
+
+/* What the near host knows of a far address, from now on. */
+static void set_neighbour(struct testbed *tb, const char *address, const char *how)
+{
+	struct place near = near_place(tb, NULL);
+
+	run(tb, &near, "ip neigh replace %s dev " NEAR_IF " %s", address, how);
+}
+
+static int begin_visit(struct testbed *tb, int service, int dscp)
+{
+	struct place far = far_place(tb);
+	int client = visitor(&far, service, services[service].from, dscp);
+
+	fcntl(client, F_SETFL, O_NONBLOCK);
+	connect_try(client, services[service].connect, SERVICE_PORTS + service);
+	return client;
+}
+
+/*
+ * Until the kernel has asked for the peer's link address its SYN-ACKs wait
+ * (neigh_resolve_output()), and meet tc egress when other SYNs have come.
+ */
+static void syn_acks_wait_for_their_neighbour(void **state)
+{
+	static const struct {
+		int dscp, syn_ack;
+	} of[] = {{EF, CS5}, {AF11, AF21}, {0, AF21}};
+	const int n = sizeof(of) / sizeof(of[0]);
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct place near = near_place(tb, "/web");
+	int clients[n], listener, k;
+	uint64_t sent;
+
+	apply(tb, gold_for_ef);
+	send_cookies(tb);
+	mute_far(tb);
+	for_each_service(i)
+	{
+		listener = service_listen(&near, i);
+		set_neighbour(tb, services[i].from, "nud none");
+		sent = netns_counter(tb->near, "SyncookiesSent");
+		for (k = 0; k < n; k++)
+			clients[k] = begin_visit(tb, i, of[k].dscp);
+		AWAIT(netns_counter(tb->near, "SyncookiesSent") >= sent + n);
+		assert_int_equal(flow_count(c, FROM_SERVICE(i, SYN_ACK)), 0);
+		set_neighbour(tb, services[i].from, "lladdr " FAR_LLADDR);
+		for (k = 0; k < n; k++)
+			close(accept_from(listener));
+		for (k = 0; k < n; k++) {
+			judge(c, FROM_SERVICE(i, .to_port = local_port(clients[k]), SYN_ACK),
+			      of[k].syn_ack, 1);
+			close(clients[k]);
+		}
+		close(listener);
 	}
 }
 
@@ -387,6 +467,7 @@ int main(int argc, char **argv)
 		NET_TEST(syn_ack_is_of_its_clients_class),
 		NET_TEST(exempt_client_gets_no_mark),
 		NET_TEST(syn_ack_is_of_its_syns_class),
+		NET_TEST(syn_acks_wait_for_their_neighbour),
 		NET_TEST(listener_older_than_the_policy_is_adopted),
 		NET_TEST(listeners_of_a_group_keep_their_classes),
 		NET_TEST(syn_ack_is_from_the_port_that_its_listener_has),

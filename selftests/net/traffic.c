@@ -128,20 +128,23 @@ void await_queue(struct capture *c, const struct place *ungoverned, const char *
 
 uint64_t flow_first_ns(struct capture *c, const struct flow *flow)
 {
+	uint64_t first = UINT64_MAX;
 	size_t i;
 
 	capture_read(c);
+	/* What two CPUs received at a time need not be in order. */
 	for (i = 0; i < c->count; i++)
-		if (flow_has(flow, &c->packets[i]))
-			return c->packets[i].ns;
-	fail_msg("no packet of the flow");
-	return 0;
+		if (flow_has(flow, &c->packets[i]) && c->packets[i].ns < first)
+			first = c->packets[i].ns;
+	if (first == UINT64_MAX)
+		fail_msg("no packet of the flow");
+	return first;
 }
 
 double flow_rate(struct capture *c, const struct flow *flow, double from, double to)
 {
 	uint64_t first = flow_first_ns(c, flow), bytes = 0;
-	uint64_t begin = first + from * 1e9, end = first + to * 1e9;
+	uint64_t begin = first + (uint64_t)(from * 1e9), end = first + (uint64_t)(to * 1e9);
 	size_t i;
 
 	for (i = 0; i < c->count; i++) {

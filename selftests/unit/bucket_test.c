@@ -65,6 +65,23 @@ static void test_burst_then_rate(void **state)
 		       {99, 100, 0}, {100, 100, 0}, {101, 100, 1});
 }
 
+/* A clock that began at boot may show less than what the burst takes to fill. */
+static void test_unused_bucket_is_full_at_boot(void **state)
+{
+	static const uint64_t times[] = {0, 1, 1000, 1500, SECOND, 1ULL << 61};
+	__u64 next;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		__u64 tat = hq_bucket_full(times[i]);
+
+		assert_true(hq_bucket_step(tat, times[i], 1500, 1500, &next));
+		assert_false(hq_bucket_step(next, times[i], 1, 1500, &next));
+		assert_true(hq_bucket_step(tat, times[i] + (1ULL << 61), 1500, 1500, &next));
+		assert_false(hq_bucket_step(next, times[i] + (1ULL << 61), 1, 1500, &next));
+	}
+}
+
 static void test_exactly_the_burst_conforms(void **state)
 {
 	(void)state;
@@ -316,6 +333,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_burst_then_rate),
+		cmocka_unit_test(test_unused_bucket_is_full_at_boot),
 		cmocka_unit_test(test_exactly_the_burst_conforms),
 		cmocka_unit_test(test_idle_time_fills_no_more_than_the_burst),
 		cmocka_unit_test(test_packet_above_the_burst_leaves_a_debt),
