@@ -94,6 +94,20 @@ static __u16 class_before(const struct adoption *result, const struct hq_socket 
 	return before->generation ? before->class : HQ_CLASS_DEFAULT;
 }
 
+/* Its cgroup is not below attach.cgroup any more. */
+static bool is_leaving(const struct hq_socket *s)
+{
+	return s->flow.bits & HQ_FLOW_LEFT;
+}
+
+/* Whose marks it is to have; of one that leaves its own. */
+static const struct hq_class *marking_class(const struct pass *pass, const struct hq_socket *s)
+{
+	static const struct hq_class none = {.dscp = HQ_KEEP, .priority = HQ_KEEP};
+
+	return is_leaving(s) ? &none : &pass->image->classes[s->flow.decision.class];
+}
+
 static int tell_moved(struct adoption *result, __u16 from, const struct hq_decision *now)
 {
 	struct move *m = result->list, *end = m + result->move_count;
@@ -115,9 +129,12 @@ static int tell_moved(struct adoption *result, __u16 from, const struct hq_decis
 
 static int tell(const struct pass *pass, const struct hq_socket *s)
 {
+	static const struct hq_decision left = {.class = HQ_NO_CLASS, .rule = HQ_RULE_NONE};
 	const struct hq_decision *now = &s->flow.decision;
 	__u16 before = class_before(pass->result, s);
 
+	if (is_leaving(s))
+		return before == HQ_CLASS_DEFAULT ? 0 : tell_moved(pass->result, before, &left);
 	if (is_refused(now))
 		tell_kept(pass, s);
 	else if (now->class != before)
@@ -128,6 +145,8 @@ static int tell(const struct pass *pass, const struct hq_socket *s)
 /* Ids stay with their classes, and a new class has one that the old policy did not use. */
 static const char *class_name(const struct pass *pass, __u16 id)
 {
+	if (id == HQ_NO_CLASS)
+		return NULL;
 	if (pass->image->classes[id].defined)
 		return pass->image->classes[id].name;
 	return pass->old->generation && pass->old->classes[id].defined ? pass->old->classes[id].name
@@ -173,7 +192,7 @@ static int mark_held(const struct pass *pass)
 		if (is_hashed_tcp(s) || !first_of_socket(held, i))
 			continue;
 		err = tell(pass, s);
-		refused = socket_mark(s, &pass->image->classes[s->flow.decision.class]);
+		refused = socket_mark(s, marking_class(pass, s));
 		if (refused)
 			tell_refused(pass, s, refused);
 	}

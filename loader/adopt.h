@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
  * Live sockets and a policy that has just come into force: each is classified
- * again and gets its class's marks, or its own back.
+ * again and gets its class's marks, or its own back. Those that it governs no
+ * more, its attach.cgroup being another, get their own back too.
  */
 #ifndef HOSTQOS_LOADER_ADOPT_H
 #define HOSTQOS_LOADER_ADOPT_H
@@ -12,9 +13,11 @@
 struct json_object;
 struct hq_image;
 
+#define HQ_NO_CLASS HQ_MAX_CLASSES
+
 /* Sockets that changed their class, by one rule. */
 struct move {
-	__u16 from, to; /* classes */
+	__u16 from, to; /* classes; HQ_NO_CLASS: governed no more */
 	__u16 rule;	/* of the policy in force now; HQ_RULE_NONE: none matched */
 	size_t sockets;
 };
@@ -24,7 +27,7 @@ struct adoption {
 	size_t moved;	       /* sockets that changed their class */
 	struct move *list;     /* how */
 	size_t move_count;
-	struct json_object *moves; /* the same in names: [{from, to, rule, sockets}] */
+	struct json_object *moves; /* the same in names: [{from, to (or null), rule, sockets}] */
 	/* Arrays of sockets: a rule would refuse them, had they not lived already, and which. */
 	struct json_object *kept;
 	struct json_object *refused; /* they did not take their marks, and why */

@@ -117,7 +117,7 @@ static bool same_object(const struct apply *a)
 static int open_installation(struct apply *a)
 {
 	bool damaged;
-	int err = links_recover(&a->in);
+	int err = links_recover(&a->in, false);
 
 	a->fresh = a->in.made;
 	if (!err)
@@ -172,9 +172,6 @@ static int find_targets(struct apply *a)
 	a->want.cgroup_fd = fd;
 	a->want.features =
 		a->source.image ? a->source.image->header.features : a->old.header.features;
-	/* The kernel may go back to the former policy by itself, but attaches nothing then. */
-	if (a->trial)
-		a->want.features |= a->old.header.features;
 	return cgroup_id(fd, &a->want.cgroup);
 }
 
@@ -191,6 +188,43 @@ static int find_place(struct apply *a)
 	int err = interfaces_choose(&a->chosen, a->source.policy, &a->source.diag);
 
 	return err ? log_error(err, "cannot list the interfaces") : find_targets(a);
+}
+
+/*
+ * The kernel may go back from a trial by itself, but attaches nothing then: what
+ * the former policy needs stays attached.
+ */
+static int want_interfaces_of(struct apply *a, const struct policy *former)
+{
+	struct interfaces chosen;
+	struct diag ignored = {};
+	int err = interfaces_choose(&chosen, former, &ignored);
+
+	if (!err) {
+		err = interfaces_add(&a->chosen, &chosen);
+		interfaces_free(&chosen);
+	}
+	diag_free(&ignored);
+	return err ? log_error(err, "cannot list the interfaces") : 0;
+}
+
+/* What a trial could not go back from is refused. */
+static int place_trial(struct apply *a)
+{
+	const struct policy *former = a->old_source.policy;
+
+	a->want.features |= a->old.header.features;
+	if (!former)
+		return 0;
+	if (strcmp(a->source.policy->attach_cgroup, former->attach_cgroup)) {
+		log_error(0,
+			  "what is tried must govern the cgroup that is governed now, '%s', as "
+			  "the kernel could not go back to it; write `attach: { cgroup: %s }`, or "
+			  "use `hostqos apply`",
+			  former->attach_cgroup, former->attach_cgroup);
+		return -EINVAL;
+	}
+	return want_interfaces_of(a, former);
 }
 
 /* Attach what is not attached; nothing of it acts on the new policy yet. */
@@ -210,9 +244,13 @@ static int attach(struct apply *a)
 	return err;
 }
 
-/* Before the flip: as if nothing had been tried. */
+/* Before the flip: as if nothing had been tried. Descriptors may be what there was too little of.
+ */
 static void undo(struct apply *a)
 {
+	if (a->skel)
+		object_unload(a->skel);
+	a->skel = NULL;
 	links_undo(&a->links, &a->in);
 	egress_undo(&a->egress, &a->in);
 	if (a->fresh)
@@ -228,21 +266,41 @@ static int commit_links(struct apply *a)
 	return err || !a->skel ? err : programs_keep(&a->in, object_of(a->skel));
 }
 
+/* Live sockets follow, those that are governed no more by the old hooks that give marks back. */
+static int adopt_sockets(struct apply *a)
+{
+	int err = adopt(&a->adoption, &a->in, &a->old, a->source.image);
+
+	return err ? err : links_commit_marking(&a->links, &a->in);
+}
+
+/* That which was taken while a policy was on trial. */
+static void withdraw_spare(const struct instance *in)
+{
+	int fd = table_in_slot(in, TABLE_HEADER, HQ_SLOT_SPARE);
+
+	if (fd < 0)
+		return;
+	close(fd);
+	tables_withdraw(in, HQ_SLOT_SPARE);
+}
+
 /* After the flip: let the rest follow, and live sockets too. */
 static int follow(struct apply *a, const struct tables *tables)
 {
-	int err = tables_grace(&a->in);
+	int err = commit_links(a);
 
 	if (err)
+		return err;
+	err = tables_grace(&a->in);
+	if (err)
 		return log_error(err, "cannot wait for running programs");
-	err = commit_links(a);
-	if (!err && !(a->want.features & HQ_FEATURE_UPSTREAM))
+	if (!(a->want.features & HQ_FEATURE_UPSTREAM))
 		err = instance_forget_upstream(&a->in);
 	if (!err)
 		err = egress_commit(&a->in, &a->chosen);
 	if (!err)
 		err = tables_pin(&a->in, tables);
-	a->install.abi = HQ_ABI_VERSION;
 	a->install.netns = own_netns();
 	a->install.cgroup = a->want.cgroup;
 	a->install.cgroup_level = cgroup_level(a->source.policy->attach_cgroup);
@@ -251,7 +309,12 @@ static int follow(struct apply *a, const struct tables *tables)
 	object_hash(a->install.object);
 	if (!err)
 		err = write_install(a);
-	return err ? err : adopt(&a->adoption, &a->in, &a->old, a->source.image);
+	if (!err)
+		err = adopt_sockets(a);
+	/* Nothing goes back to it any more. */
+	if (!err && !a->trial && hq_slot(a->generation) != HQ_SLOT_SPARE)
+		withdraw_spare(&a->in);
+	return err;
 }
 
 /* What a first policy on trial goes back to. */
@@ -328,6 +391,8 @@ int apply_policy(struct apply *a)
 		err = compile(a, exe_resolve);
 	if (!err)
 		err = find_place(a);
+	if (!err && a->trial)
+		err = place_trial(a);
 	if (!err)
 		err = replace(a);
 	/* It was compared with what is not in force any more. */
@@ -340,7 +405,7 @@ int apply_policy(struct apply *a)
 
 int apply_reopen(struct apply *a)
 {
-	int err = links_recover(&a->in);
+	int err = links_recover(&a->in, false);
 
 	if (!err)
 		err = instance_open(&a->in);
@@ -371,16 +436,22 @@ static int reattach(struct apply *a)
 
 	if (!err)
 		err = commit_links(a);
+	if (!err)
+		err = links_commit_marking(&a->links, &a->in);
 	return err ? err : egress_commit(&a->in, &a->chosen);
 }
 
-/* The kernel may go back from a trial by itself: what the former policy needs stays attached. */
-static int want_former(struct apply *a, const struct hq_trial *trial)
+/* The policy in force is on trial: what it goes back to, if to any. */
+static int stay_on_trial(struct apply *a, const struct hq_trial *trial)
 {
 	struct in_force former = {};
-	int err = in_force_read_of(&a->in, trial->back, &former);
+	struct source source = {};
+	int err = trial->detaches ? 0 : in_force_read_of(&a->in, trial->back, &former);
 
 	a->want.features |= former.header.features;
+	if (!err && former.generation && !source_parse_again(&source, &former))
+		err = want_interfaces_of(a, source.policy);
+	source_free(&source);
 	in_force_free(&former);
 	return err;
 }
@@ -394,7 +465,7 @@ int apply_again(struct apply *a, policy_exe_fn exe)
 	/* Other tables would take the slot of those that a trial goes back to. */
 	if (!err && !trial_read(&a->in, &trial)) {
 		exe = NULL;
-		err = want_former(a, &trial);
+		err = stay_on_trial(a, &trial);
 	}
 	if (!err && exe) {
 		err = compile(a, exe);

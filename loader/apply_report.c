@@ -39,10 +39,14 @@ static void print_moves(struct json_object *moves)
 
 	for (i = 0; i < json_object_array_length(moves); i++) {
 		struct json_object *o = json_object_array_get_idx(moves, i);
-		const char *rule = string_of(o, "rule");
+		const char *to = string_of(o, "to"), *rule = string_of(o, "rule");
 
-		printf("  %s from %s to %s: %s%s\n", string_of(o, "sockets"), string_of(o, "from"),
-		       string_of(o, "to"), rule ? "rule " : "no rule matches", rule ? rule : "");
+		printf("  %s from %s", string_of(o, "sockets"), string_of(o, "from"));
+		if (to)
+			printf(" to %s: %s%s\n", to, rule ? "rule " : "no rule matches",
+			       rule ? rule : "");
+		else
+			printf(": not governed any more\n");
 	}
 }
 
@@ -57,8 +61,8 @@ static void print_sockets(struct json_object *sockets, const char *what, const c
 	for (i = 0; i < n && i < MOST_SOCKETS; i++) {
 		struct json_object *o = json_object_array_get_idx(sockets, i);
 
-		printf("  %s %s -> %s: %s%s\n", string_of(o, "protocol"), string_of(o, "local"),
-		       string_of(o, "remote"), what, string_of(o, why));
+		say("  %s %s -> %s: %s%s\n", string_of(o, "protocol"), string_of(o, "local"),
+		    string_of(o, "remote"), what, string_of(o, why));
 	}
 	if (i < n)
 		printf("  and %zu more\n", n - i);
@@ -88,7 +92,7 @@ static void print_text(const struct apply *a)
 	struct json_object *trial;
 
 	changes_print(a->changes);
-	printf("%s is in force, generation %u\n", a->source.file, a->generation);
+	say("%s is in force, generation %u\n", a->source.file, a->generation);
 	if (a->ended_trial)
 		printf("what was on trial is over\n");
 	interfaces_print(&a->chosen);

@@ -3,6 +3,8 @@
  * detach: the policy that leaves everything alone comes into force and live
  * sockets get their own marks back; then all that apply made goes. What cannot
  * be done on a damaged installation is said and skipped: it goes all the same.
+ * Where it is this process that lacks something, all stays for another try: what
+ * a socket's own marks are is known nowhere else.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -47,6 +49,12 @@ static int give_back(const struct instance *in, struct adoption *adoption)
 	return err;
 }
 
+static bool is_passing(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOSPC ||
+	       err == -EPERM || err == -EACCES || err == -EAGAIN || err == -EBUSY || err == -EINTR;
+}
+
 /* Filters of a clsact qdisc can be reached in their own network namespace only. */
 static void enter_netns(const struct instance *in)
 {
@@ -60,18 +68,37 @@ static void enter_netns(const struct instance *in)
 
 int detach_all(struct instance *in, struct adoption *adoption)
 {
-	int err = links_recover(in);
+	int err = links_recover(in, true);
 
 	if (!err)
 		err = instance_open(in);
 	if (!err) {
 		enter_netns(in);
-		if (give_back(in, adoption))
+		err = give_back(in, adoption);
+		if (is_passing(err))
+			return log_error(err,
+					 "live sockets cannot get their own marks back, so "
+					 "instance '%s' stays: mend this and detach again",
+					 in->name);
+		if (err)
 			log_warning("live sockets keep the marks that they have");
+		err = 0;
 	} else if (err == -ENOENT) {
 		err = 0;
 	}
 	return err ? err : force_remove(in);
+}
+
+/* Those that had marks of hostqos, where that is known: nothing changes in class `default`. */
+static size_t given_back(const struct adoption *adoption)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < adoption->before.count; i++) {
+		if (adoption->before.list[i].flow.saved.bits & (HQ_SAVED_MARKS | HQ_SAVED_PACING))
+			n++;
+	}
+	return n ? n : adoption->moved;
 }
 
 static void print_result(const struct options *options, bool was_installed,
@@ -83,13 +110,13 @@ static void print_result(const struct options *options, bool was_installed,
 		o = json_object_new_object();
 		json_add_bool(o, "ok", true);
 		json_add_bool(o, "changed", was_installed);
-		json_add_count(o, "moved", adoption->moved);
-		json_add(o, "refused", json_object_get(adoption->refused));
+		json_add_count(o, "moved", given_back(adoption));
+		json_add_list(o, "refused", adoption->refused);
 		json_add(o, "warnings", log_take("warning"));
 		json_print(o);
 	} else if (was_installed) {
-		printf("detached; own marks given back to %zu live socket%s\n", adoption->moved,
-		       plural(adoption->moved));
+		printf("detached; own marks given back to %zu live socket%s\n",
+		       given_back(adoption), plural(given_back(adoption)));
 	} else {
 		printf("instance '%s' is not installed: nothing to detach\n", options->instance);
 	}

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apply.h"
+#include "force.h"
 #include "log.h"
 #include "output.h"
 #include "trial.h"
@@ -12,6 +14,7 @@
 
 static int keep(const struct instance *in)
 {
+	struct hq_install install;
 	struct hq_trial t;
 	int err = trial_read(in, &t);
 
@@ -23,7 +26,30 @@ static int keep(const struct instance *in)
 		log_error(0, "no policy is on trial (instance '%s')", in->name);
 	else if (err)
 		log_error(err, "cannot read the trial of instance '%s'", in->name);
-	return err ? err : trial_end(in);
+	if (err)
+		return err;
+	/* While who waits for the end is in there: nobody else may be. */
+	if (!instance_install(in, &install))
+		netns_enter(install.netns);
+	return trial_keep(in);
+}
+
+/* What only the former policy needed stayed attached for it. */
+static void let_go(struct instance *in)
+{
+	struct apply a = APPLY_INIT;
+	int err;
+
+	instance_close_maps(in);
+	a.in = *in;
+	in->lock = -1;
+	err = apply_reopen(&a);
+	if (!err)
+		err = apply_again(&a, NULL);
+	apply_release(&a);
+	if (err)
+		log_warning("the policy is kept, but what only the former one needed may be "
+			    "attached still; apply it again");
 }
 
 static void print_result(const struct in_force *f, bool json)
@@ -31,13 +57,14 @@ static void print_result(const struct in_force *f, bool json)
 	struct json_object *o;
 
 	if (!json) {
-		printf("%s is kept\n", f->header.file);
+		say("%s is kept\n", f->header.file);
 		return;
 	}
 	o = json_object_new_object();
 	json_add_bool(o, "ok", true);
 	json_add_string(o, "policy", f->header.file);
 	json_add_count(o, "generation", f->generation);
+	json_add(o, "warnings", log_take("warning"));
 	json_print(o);
 }
 
@@ -51,6 +78,8 @@ int cmd_keep(const struct options *options, int argc, char **argv)
 	err = in_force_lock(&f, &in, options->instance);
 	if (!err)
 		err = keep(&in);
+	if (!err)
+		let_go(&in);
 	if (!err)
 		print_result(&f, options->json);
 	in_force_free(&f);

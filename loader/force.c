@@ -44,7 +44,7 @@ static int clear_counters(int map, __u32 index, size_t value_size)
 static int clear_new_classes(const struct instance *in, const struct hq_image *image,
 			     const struct in_force *old)
 {
-	struct hq_bucket full = {};
+	struct hq_bucket full = {.tat = hq_bucket_full(hq_ticks(monotonic_ns()))};
 	__u32 id;
 	int err = 0;
 
@@ -138,15 +138,46 @@ static int date_refusals(struct hq_image *image, const struct in_force *old)
 	return 0;
 }
 
-/* The next generation: of the slot that is not in force. After 2^31 of them they begin again. */
-static __u32 generation_after(const struct hq_active *active)
+/* The first slot that is neither. */
+static __u32 free_slot(__u32 taken, __u32 taken_too)
+{
+	static const __u32 slots[] = {0, 1, HQ_SLOT_SPARE};
+	size_t i = 0;
+
+	while (slots[i] == taken || slots[i] == taken_too)
+		i++;
+	return slots[i];
+}
+
+/*
+ * The next generation: of a slot that is not in force, nor what comes `back`.
+ * After 2^31 of them they begin again.
+ */
+static __u32 generation_after(const struct hq_active *active, __u32 back)
 {
 	__u32 next = active->newest > active->generation ? active->newest : active->generation;
+	__u32 slot = free_slot(hq_slot(active->generation), hq_slot(back));
 
 	do {
 		next = (next + 1) & 0x7fffffff;
-	} while (!next || (next & 1) == (active->generation & 1));
+	} while (!next || hq_slot(next) != slot);
 	return next;
+}
+
+/*
+ * What must not be refilled: what a trial goes back to, else what is in force.
+ * The record of a trial that is not on would be taken for that of the next
+ * generation, and goes.
+ */
+static int find_kept(const struct instance *in, const struct hq_active *active, __u32 *kept)
+{
+	struct hq_trial t;
+	int err = trial_read(in, &t);
+
+	*kept = err ? active->generation : t.back;
+	if (err == -ENOENT)
+		return trial_forget(in);
+	return err ? log_error(err, "cannot read what is on trial") : 0;
 }
 
 static int set_active(const struct instance *in, const struct hq_active *active)
@@ -158,32 +189,45 @@ static int set_active(const struct instance *in, const struct hq_active *active)
 	return 0;
 }
 
-int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
-	       struct trial *trial, struct tables *tables, __u32 *generation)
+/* Its tables, filled and counted for from here on, but in no slot yet. */
+static int make_tables(const struct instance *in, struct source *s, const struct in_force *old,
+		       struct tables *tables)
 {
-	struct hq_active active = {};
-	int err = instance_active(in, &active);
+	int err = clear_new_classes(in, s->image, old);
 
-	if (err)
-		return log_error(err, "cannot read the generation in force");
-	active.newest = s->image->header.generation = generation_after(&active);
-	err = clear_new_classes(in, s->image, old);
 	if (!err)
 		err = clear_new_rules(in, s->image, old);
 	if (err)
 		return log_error(err, "cannot clear counters");
 	err = date_refusals(s->image, old);
+	return err ? err : tables_create(tables, in->map[MAP_ACTIVE], s->image, s->text, s->length);
+}
+
+/*
+ * A trial that is on can go back up to the very word that ends it: its
+ * generation is not the newest one then, nor in force for the kernel's timer.
+ */
+int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
+	       struct trial *trial, struct tables *tables, __u32 *generation)
+{
+	struct hq_active active = {};
+	int err = instance_active(in, &active);
+	__u32 kept;
+
+	if (err)
+		return log_error(err, "cannot read the generation in force");
+	err = find_kept(in, &active, &kept);
 	if (err)
 		return err;
-	err = tables_create(tables, in->map[MAP_ACTIVE], s->image, s->text, s->length);
+	active.newest = s->image->header.generation = generation_after(&active, kept);
+	err = make_tables(in, s, old, tables);
 	if (err)
 		return err;
-	err = trial_end(in);
 	/* One that was killed may not have waited for those who read the slot. */
-	if (!err && active.generation && !tables_pinned(in))
+	if (active.generation && !tables_pinned(in))
 		err = tables_grace(in);
 	if (!err)
-		err = tables_publish(in, tables, active.newest & 1);
+		err = tables_publish(in, tables, hq_slot(active.newest));
 	if (!err && trial)
 		err = trial_begin(in, trial, active.newest, active.generation);
 	if (!err)
@@ -192,9 +236,14 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
 	if (!err)
 		err = set_active(in, &active);
 	if (err) {
+		if (trial)
+			trial_forget(in);
 		tables_close(tables);
 		return err;
 	}
+	/* Over already; what cannot be removed, the next command will. */
+	if (!trial)
+		trial_forget(in);
 	*generation = active.generation;
 	return 0;
 }
@@ -206,8 +255,10 @@ int force_reserve(const struct instance *in, __u32 *generation)
 
 	if (err)
 		return log_error(err, "cannot read the generation in force");
-	active.newest = generation_after(&active);
-	err = set_active(in, &active);
+	err = trial_forget(in);
+	active.newest = generation_after(&active, active.generation);
+	if (!err)
+		err = set_active(in, &active);
 	if (!err)
 		*generation = active.newest;
 	return err;

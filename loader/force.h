@@ -13,22 +13,22 @@
 #define EMPTY_POLICY "hostqos: 1\n"
 
 /*
- * Fill the slot that is not in force, clear what new class and rule ids count
- * with, flip; a trial that is on is over then. *generation is that of the
+ * Fill a free slot, clear what new class and rule ids count with, flip; a trial
+ * that is on is over then, and goes on until then. *generation is that of the
  * policy that was in force, and becomes the new one. With `trial` (else NULL)
- * the new one is on trial. Until this returns 0 the
- * old policy is in force.
+ * the new one is on trial, where none was. Until this returns 0 the old policy
+ * is in force.
  */
 int force_flip(const struct instance *in, struct source *s, const struct in_force *old,
 	       struct trial *trial, struct tables *tables, __u32 *generation);
 
 /*
- * A generation that no policy had, for one that does not come into force.
- * 0 or -errno, reported.
+ * A generation that no policy had, for one that does not come into force, where
+ * none is on trial. 0 or -errno, reported.
  */
 int force_reserve(const struct instance *in, __u32 *generation);
 
-/* Flip back to the policy in the other slot. */
+/* Flip back to a policy that is in its slot still. */
 int force_back(const struct instance *in, const struct in_force *from, const struct in_force *to);
 
 /* As `detach` does, under the lock: own marks to live sockets, then everything goes. */

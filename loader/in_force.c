@@ -99,7 +99,7 @@ static int open_tables(const struct instance *in, __u32 generation, struct table
 	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
 		enum table n = needed[i];
 
-		t->fd[n] = table_in_slot(in, n, hq_slot(generation));
+		t->fd[n] = table_in_slot(in, n, table_slot(in, generation));
 		if (t->fd[n] < 0 && n != TABLE_NAMES)
 			err = t->fd[n];
 	}

@@ -60,9 +60,15 @@ static const struct hook {
 
 #define NHOOKS (sizeof(hooks) / sizeof(hooks[0]))
 
+struct recovery {
+	const struct instance *in;
+	bool keeps_both;
+};
+
 static int recover_one(const char *name, void *arg)
 {
-	const struct instance *in = arg;
+	const struct recovery *r = arg;
+	const struct instance *in = r->in;
 	char staged[PATH_MAX], final[PATH_MAX];
 	const char *end = strstr(name, NEXT);
 
@@ -70,16 +76,17 @@ static int recover_one(const char *name, void *arg)
 	    join_path(final, in->links, name))
 		return 0;
 	final[strlen(final) - strlen(NEXT)] = '\0';
-	if (access(final, F_OK) == 0)
-		unlink(staged);
-	else
+	if (access(final, F_OK))
 		rename(staged, final);
+	else if (!r->keeps_both)
+		unlink(staged);
 	return 0;
 }
 
-int links_recover(const struct instance *in)
+int links_recover(const struct instance *in, bool keeps_both)
 {
-	int err = for_each_entry(in->links, recover_one, (void *)in);
+	struct recovery r = {in, keeps_both};
+	int err = for_each_entry(in->links, recover_one, &r);
 
 	return err == -ENOENT ? 0 : err;
 }
@@ -124,13 +131,19 @@ static bool in_place(int fd, struct link *link, __u64 cgroup)
 	return false;
 }
 
-static void look_up(struct link *link, const struct instance *in, __u64 cgroup)
+static int look_up(struct link *link, const struct instance *in, __u64 cgroup)
 {
 	char path[PATH_MAX];
+	int err = join_path(path, in->links, link->name);
 
-	if (!join_path(path, in->links, link->name))
+	if (!err)
 		link->fd = bpf_obj_get(path);
+	if (!err && link->fd < 0 && errno != ENOENT)
+		err = -errno;
+	if (err)
+		return log_error(err, "cannot open the link '%s'", link->name);
 	link->ok = link->fd >= 0 && in_place(link->fd, link, cgroup);
+	return 0;
 }
 
 static struct link *find(struct links *l, const char *name)
@@ -162,8 +175,7 @@ static int survey_pin(const char *name, void *arg)
 	link->kind = LINK_TCX;
 	link->type = HQ_TCX_EGRESS;
 	sscanf(name, "egress_%u", &link->ifindex);
-	look_up(link, s->in, 0);
-	return 0;
+	return look_up(link, s->in, 0);
 }
 
 int links_survey(struct links *l, const struct instance *in, const struct link_targets *want)
@@ -183,16 +195,19 @@ int links_survey(struct links *l, const struct instance *in, const struct link_t
 		link->why = hooks[i].why;
 		link->type = hooks[i].type;
 		link->needed = !hooks[i].features || (hooks[i].features & want->features);
-		look_up(link, in, want->cgroup);
+		err = look_up(link, in, want->cgroup);
+		if (err)
+			return err;
 	}
 	err = for_each_entry(in->links, survey_pin, &s);
-	return err == -ENOENT ? 0 : err;
+	return !err || err == -ENOENT ? 0 : log_error(err, "cannot look at %s", in->links);
 }
 
 int links_add_tcx(struct links *l, const struct instance *in, const struct interface *interface)
 {
 	char name[32];
 	struct link *link;
+	int err;
 
 	snprintf(name, sizeof(name), "egress_%u", interface->ifindex);
 	link = find(l, name);
@@ -203,7 +218,9 @@ int links_add_tcx(struct links *l, const struct instance *in, const struct inter
 		link->kind = LINK_TCX;
 		link->type = HQ_TCX_EGRESS;
 		link->ifindex = interface->ifindex;
-		look_up(link, in, 0);
+		err = look_up(link, in, 0);
+		if (err)
+			return err;
 	}
 	link->program = interface->program;
 	link->why = "marks and meters packets";
@@ -381,23 +398,49 @@ int links_attach(struct links *l, const struct instance *in, struct bpf_object *
 	return err;
 }
 
-int links_commit(struct links *l, const struct instance *in)
+/* Own marks are given back through the one; the other hides what is not given back yet. */
+static bool is_marking(const struct link *link)
+{
+	return link->kind == LINK_CGROUP &&
+	       (link->type == BPF_CGROUP_SETSOCKOPT || link->type == BPF_CGROUP_GETSOCKOPT);
+}
+
+static int commit(struct link *link, const struct instance *in)
 {
 	char path[PATH_MAX], staged[PATH_MAX];
-	size_t i;
 
-	for (i = 0; i < l->count; i++) {
-		struct link *link = &l->links[i];
-
-		if (join_path(path, in->links, link->name) ||
-		    snprintf(staged, PATH_MAX, "%s%s", path, NEXT) >= PATH_MAX)
-			return -ENAMETOOLONG;
-		if (link->staged >= 0 && rename(staged, path))
-			return log_error(-errno, "cannot rename %s", staged);
-		if (!link->needed && link->fd >= 0 && unlink(path))
-			return log_error(-errno, "cannot remove %s", path);
-	}
+	if (join_path(path, in->links, link->name) ||
+	    snprintf(staged, PATH_MAX, "%s%s", path, NEXT) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (link->staged >= 0 && rename(staged, path))
+		return log_error(-errno, "cannot rename %s", staged);
+	if (!link->needed && link->fd >= 0 && unlink(path))
+		return log_error(-errno, "cannot remove %s", path);
+	/* At once, while the last reference to it goes when it likes. */
+	if (link->staged >= 0 && link->fd >= 0 && link->kind == LINK_CGROUP)
+		bpf_link_detach(link->fd);
 	return 0;
+}
+
+static int commit_where(struct links *l, const struct instance *in, bool marking)
+{
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < l->count && !err; i++)
+		if (is_marking(&l->links[i]) == marking)
+			err = commit(&l->links[i], in);
+	return err;
+}
+
+int links_commit(struct links *l, const struct instance *in)
+{
+	return commit_where(l, in, false);
+}
+
+int links_commit_marking(struct links *l, const struct instance *in)
+{
+	return commit_where(l, in, true);
 }
 
 void links_undo(struct links *l, const struct instance *in)

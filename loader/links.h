@@ -55,8 +55,11 @@ struct link_targets {
 #define HQ_LINK_TYPE_TCX 11
 #define HQ_F_BEFORE	 (1U << 3) /* BPF_F_BEFORE: ahead of all others */
 
-/* Put right what a killed command left: NAME_next becomes NAME, or goes. */
-int links_recover(const struct instance *in);
+/*
+ * Put right what a killed command left: NAME_next becomes NAME, or goes. With
+ * keeps_both it stays where NAME is: each may be attached to a cgroup of its own.
+ */
+int links_recover(const struct instance *in, bool keeps_both);
 
 /*
  * All links that `want` asks for and all that are pinned, with their state as
@@ -88,8 +91,13 @@ int program_get(const struct instance *in, struct bpf_object *object, const char
 int links_attach(struct links *l, const struct instance *in, struct bpf_object *object,
 		 const struct link_targets *want);
 
-/* After the flip: staged links take their names, those not needed go. */
+/*
+ * After the flip: staged links take their names, those not needed go. What was
+ * attached to another cgroup acts no more, so that no socket there gets marks
+ * any more; but the hooks that give marks back wait for links_commit_marking().
+ */
 int links_commit(struct links *l, const struct instance *in);
+int links_commit_marking(struct links *l, const struct instance *in);
 
 /* Before the flip: as it was. */
 void links_undo(struct links *l, const struct instance *in);

@@ -56,7 +56,6 @@ static const struct place {
 struct attachment {
 	const struct instance *in;
 	struct bpf_object *object;
-	const struct interfaces *governed;
 };
 
 /* The shadow's program beside the live one: "egress_ether" has "shadow_ahead_ether". */
@@ -123,7 +122,7 @@ static int attach_interface(const struct attachment *a, const struct interface *
 static int attach(const struct instance *in, struct hostqos_bpf *skel,
 		  const struct interfaces *governed)
 {
-	struct attachment a = {in, object_of(skel), governed};
+	struct attachment a = {in, object_of(skel)};
 	size_t i;
 	int err = 0;
 

@@ -337,6 +337,18 @@ void tables_withdraw(const struct instance *in, __u32 slot)
 		bpf_map_delete_elem(in->outer[i], &slot);
 }
 
+/* Before HQ_ABI_VERSION 3 there was none to spare; `detach` is to find its way even so. */
+__u32 table_slot(const struct instance *in, __u32 generation)
+{
+	struct bpf_map_info info = {};
+	__u32 length = sizeof(info);
+
+	if (!bpf_obj_get_info_by_fd(in->outer[TABLE_HEADER], &info, &length) &&
+	    info.max_entries < HQ_SLOTS)
+		return generation & 1;
+	return hq_slot(generation);
+}
+
 int table_in_slot(const struct instance *in, enum table table, __u32 slot)
 {
 	__u32 id;
@@ -356,7 +368,7 @@ int tables_grace(const struct instance *in)
 
 	if (err)
 		return err;
-	slot = generation & 1;
+	slot = table_slot(in, generation);
 	fd = table_in_slot(in, TABLE_HEADER, slot);
 	if (fd < 0)
 		return fd;
@@ -387,7 +399,7 @@ bool tables_pinned(const struct instance *in)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return false;
-	slot = generation & 1;
+	slot = table_slot(in, generation);
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) ||
 	    bpf_map_lookup_elem(in->outer[TABLE_HEADER], &slot, &id))
 		info.id = id = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
  * The policy's tables as inner maps: made and filled from an image, put into
- * the slot that is not in force, and read back from the kernel.
+ * a slot that is not in force, and read back from the kernel.
  */
 #ifndef HOSTQOS_LOADER_TABLES_H
 #define HOSTQOS_LOADER_TABLES_H
@@ -50,6 +50,8 @@ int tables_publish(const struct instance *in, const struct tables *t, __u32 slot
 int tables_grace(const struct instance *in);
 
 /* Descriptor of the table that is in a slot, or -errno. */
+/* The slot of the generation's tables, in an older installation too. */
+__u32 table_slot(const struct instance *in, __u32 generation);
 int table_in_slot(const struct instance *in, enum table table, __u32 slot);
 
 /* Are those in force pinned too? Else the command that flipped to them got no further. */

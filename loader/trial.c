@@ -52,6 +52,33 @@ static int read_trial(int fd, struct hq_trial *t)
 	return t->back ? 0 : -ENOENT;
 }
 
+/* By its pin: who waits for the end of a trial keeps no map open. */
+static int read_active(const struct instance *in, struct hq_active *active)
+{
+	char path[PATH_MAX];
+	__u32 zero = 0;
+	int err = map_pin_path(path, in, "active"), fd = err ? -1 : bpf_obj_get(path);
+
+	if (fd < 0)
+		return err ?: -errno;
+	err = bpf_map_lookup_elem(fd, &zero, active) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/*
+ * The flip makes it the newest generation. It is older than that where the
+ * command that began it was killed before, and newer than it was where one that
+ * ended it was killed after.
+ */
+static int check_newest(const struct instance *in, const struct hq_trial *t)
+{
+	struct hq_active active;
+	int err = read_active(in, &active);
+
+	return !err && active.newest != t->generation ? -ENOENT : err;
+}
+
 int trial_read(const struct instance *in, struct hq_trial *t)
 {
 	int fd = open_trial(in), err;
@@ -60,11 +87,11 @@ int trial_read(const struct instance *in, struct hq_trial *t)
 		return fd;
 	err = read_trial(fd, t);
 	close(fd);
-	return err;
+	return err ? err : check_newest(in, t);
 }
 
 /* A map goes with its last user, and its timer with it. */
-static int unpin(const struct instance *in)
+int trial_forget(const struct instance *in)
 {
 	static const char *const maps[] = {TRIAL, TRIAL "_timer"};
 	char path[PATH_MAX];
@@ -95,11 +122,8 @@ static int start_timer(struct bpf_object *object)
 int trial_begin(const struct instance *in, struct trial *trial, __u32 generation, __u32 back)
 {
 	struct hostqos_bpf *skel;
-	/* One that was killed may have left its maps. */
-	int err = unpin(in);
+	int err = object_load(&skel, in, OBJECT_TRIAL, 0);
 
-	if (!err)
-		err = object_load(&skel, in, OBJECT_TRIAL, 0);
 	if (err)
 		return err;
 	trial->record.generation = generation;
@@ -112,8 +136,6 @@ int trial_begin(const struct instance *in, struct trial *trial, __u32 generation
 	else
 		err = start_timer(object_of(skel));
 	object_unload(skel);
-	if (err)
-		unpin(in);
 	return err;
 }
 
@@ -145,25 +167,24 @@ static int disarm(const struct instance *in, int fd, const struct hq_trial *t, _
 	return err ? log_error(err, "cannot end the trial") : 0;
 }
 
-int trial_end(const struct instance *in)
+int trial_keep(const struct instance *in)
 {
 	__u32 generation;
 	struct hq_trial t;
-	int fd = open_trial(in), err;
+	int fd = open_trial(in), err = fd < 0 ? fd : read_trial(fd, &t);
 
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : log_error(fd, "cannot open the map '" TRIAL "'");
-	err = read_trial(fd, &t);
-	if (!err)
+	if (err)
+		log_error(err, "cannot read the map '" TRIAL "'");
+	else
 		err = disarm(in, fd, &t, &generation);
 	if (!err && generation != t.generation) {
 		write_trial(fd, &t);
-		log_error(0, "the trial has just run out, and the former policy is back; try "
-			     "again");
-		err = -EAGAIN;
+		log_error(0, "too late: the trial has just run out, and the former policy is back");
+		err = -ETIME;
 	}
-	close(fd);
-	return err && err != -ENOENT ? err : unpin(in);
+	if (fd >= 0)
+		close(fd);
+	return err ? err : trial_forget(in);
 }
 
 static int flip_back(const struct instance *in, const struct hq_trial *t)
@@ -190,7 +211,7 @@ int trial_go_back(const struct instance *in)
 		err = flip_back(in, &t);
 	if (!err)
 		err = tables_grace(in);
-	return err ? log_error(err, "cannot go back to the former policy") : unpin(in);
+	return err ? log_error(err, "cannot go back to the former policy") : trial_forget(in);
 }
 
 int trial_settle(const struct instance *in)
@@ -218,8 +239,8 @@ struct json_object *trial_json(const struct instance *in, const struct hq_trial 
 	__s64 left = (__s64)(t->deadline - clock_ns(CLOCK_BOOTTIME));
 	char *back = former_file(in, t);
 
-	json_add_count(o, "until", time(NULL) + left / 1000000000);
-	json_add_count(o, "seconds_left", left > 0 ? left / 1000000000 : 0);
+	json_add_count(o, "until", time(NULL) + left / (__s64)SECOND_NS);
+	json_add_count(o, "seconds_left", left > 0 ? left / (__s64)SECOND_NS : 0);
 	json_add_bool(o, "ran_out", left <= 0);
 	json_add_string(o, "back", back);
 	json_add(o, "pid", t->pid ? json_object_new_int64(t->pid) : NULL);
@@ -236,13 +257,13 @@ void trial_print(struct json_object *trial)
 
 	strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&until));
 	if (!ran_out && back)
-		printf("until %s, then back to %s; `hostqos keep` keeps it\n", clock, back);
+		say("until %s, then back to %s; `hostqos keep` keeps it\n", clock, back);
 	else if (!ran_out)
 		printf("until %s, then detached; `hostqos keep` keeps it\n", clock);
 	else if (back)
-		printf("ran out at %s and %s is back, but live sockets may have marks of "
-		       "what was tried; apply again\n",
-		       clock, back);
+		say("ran out at %s and %s is back, but live sockets may have marks of "
+		    "what was tried; apply again\n",
+		    clock, back);
 	else
 		printf("ran out at %s and all packets are left alone; detach\n", clock);
 }

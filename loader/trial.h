@@ -20,7 +20,11 @@ struct trial {
 	struct hq_trial record;
 };
 
-/* The trial that is on, or ran out without an end. -ENOENT, not reported, where there is none. */
+/*
+ * The trial that is on, or ran out without an end. -ENOENT, not reported, where
+ * there is none, or a killed command left the record of one that is over or
+ * never began.
+ */
 int trial_read(const struct instance *in, struct hq_trial *t);
 bool trial_ran_out(const struct hq_trial *t);
 
@@ -37,10 +41,13 @@ int trial_begin(const struct instance *in, struct trial *trial, __u32 generation
 int trial_set_waiter(const struct instance *in, pid_t pid);
 
 /*
- * What is on trial stays; without a trial nothing is done. On return the other
- * slot may be refilled. -EAGAIN where the kernel has gone back meanwhile.
+ * What is on trial stays. On return the slot of the former policy may be
+ * refilled. -ETIME where the kernel has gone back meanwhile.
  */
-int trial_end(const struct instance *in);
+int trial_keep(const struct instance *in);
+
+/* The record of a trial that is not on goes, if there is one, and the kernel's timer with it. */
+int trial_forget(const struct instance *in);
 
 /* Put the former policy in force, if the kernel has not, and end the trial. */
 int trial_go_back(const struct instance *in);

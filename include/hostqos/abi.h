@@ -9,7 +9,7 @@
  *
  * A policy is a set of tables (header, rules, classes, vectors, exact,
  * prefixes, ports, enums, paths). Each table is an inner map; the outer maps
- * have two slots, and slot `generation & 1` is in force. Generation 0 means
+ * have HQ_SLOTS slots, and hq_slot() says which is in force. Generation 0 means
  * that no policy is.
  */
 #ifndef HOSTQOS_ABI_H
@@ -17,18 +17,23 @@
 
 #include <linux/types.h>
 
-#define HQ_ABI_VERSION 2
+#define HQ_ABI_VERSION 3
 
 /*
  * The generation of a shadow policy has this bit; its tables are in a slot of
- * their own.
+ * their own. Policies that replace one another take turns in two slots; while
+ * one is on trial, both are taken, and what replaces it goes into the spare
+ * slot, which is that of each eighth generation.
  */
-#define HQ_SHADOW (1U << 31)
-#define HQ_SLOTS  3
+#define HQ_SHADOW     (1U << 31)
+#define HQ_SLOT_SPARE 3
+#define HQ_SLOTS      4
 
 static inline __u32 hq_slot(__u32 generation)
 {
-	return generation & HQ_SHADOW ? 2 : generation & 1;
+	if (generation & HQ_SHADOW)
+		return 2;
+	return (generation & 7) == 7 ? HQ_SLOT_SPARE : generation & 1;
 }
 
 #define HQ_MAX_CLASSES	   1024
@@ -397,13 +402,12 @@ struct hq_made_cgroup {
 
 /* `install`: what put the programs where they are. For the loader. */
 struct hq_install {
-	__u32 abi;	       /* HQ_ABI_VERSION */
+	__u32 metered_mark;    /* skb->tc_index of packets that were metered already */
 	__u32 netns;	       /* inode number of the network namespace of `interfaces` */
 	__u64 cgroup;	       /* id of the cgroup that the hooks are attached to */
 	char cgroup_path[256]; /* from the cgroup2 mount */
 	char object[72];       /* SHA-256 of the BPF object, hexadecimal */
-	__u32 metered_mark;    /* skb->tc_index of packets that were metered already */
-	__u32 cgroup_level;    /* its depth below the cgroup2 mount */
+	__u32 cgroup_level;    /* that cgroup's depth below the cgroup2 mount */
 };
 
 /* `class_counters` (per CPU), bytes as on the wire at egress. */
@@ -535,7 +539,7 @@ struct hq_monitor_window {
 /* `active`: the one word that puts a policy in force. */
 struct hq_active {
 	__u32 generation;
-	__u32 newest; /* the highest that ever was: a trial goes back to a lower one */
+	__u32 newest; /* the last that was given out: a trial goes back to an older one */
 };
 
 #define HQ_CHECK_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)

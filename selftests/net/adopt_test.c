@@ -336,7 +336,7 @@ static void another_pid_namespace_is_reported(void **state)
 	struct process *apply;
 
 	apply = process_start(tb, &near,
-			      "unshare --pid --fork --mount-proc %s --instance %s apply %s",
+			      "unshare --pid --kill-child --mount-proc %s --instance %s apply %s",
 			      hostqos_binary(), tb->instance, policy_file(tb, policy));
 	assert_int_equal(process_wait(apply), 0);
 	assert_non_null(strstr(process_errors(apply), "pid namespace"));

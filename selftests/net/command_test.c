@@ -3,7 +3,10 @@
  * What the verbs say about a policy in force, and that it is so.
  */
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "capture.h"
@@ -84,6 +87,25 @@ static void status_is_read_back_from_the_kernel(void **state)
 	json_object_put(status);
 	detach(tb);
 	assert_int_equal(hostqos(tb, "status"), 1);
+}
+
+/* Hooks that stay with a removed cgroup govern nobody who comes. */
+static void status_of_a_cgroup_that_is_gone(void **state)
+{
+	struct testbed *tb = *state;
+	struct place gone = near_place(tb, "/gone");
+	int fd = socket_at(&gone, AF_INET, SOCK_DGRAM); /* remembers it */
+	char path[128];
+
+	apply(tb, "hostqos: 1\n"
+		  "attach: { cgroup: @/gone, interfaces: [near0] }\n"
+		  "classes: { voice: { dscp: EF } }\n");
+	assert_int_equal(hostqos(tb, "status"), 0);
+	snprintf(path, sizeof(path), "%s/gone", tb->cgroup);
+	cgroup_remove(path);
+	assert_int_equal(hostqos(tb, "status"), 1);
+	detach(tb);
+	close(fd);
 }
 
 /*
@@ -274,6 +296,10 @@ static void bpftool_dumps_every_pinned_map(void **state)
 		if (process_wait(dump))
 			fail_msg("%s: %s", entry->d_name, process_errors(dump));
 		text = process_output(dump);
+		/* Without BTF it would be "key: 00 00 00 00". The kernel takes none for maps of
+		 * maps. */
+		if (strncmp(entry->d_name, "policy_", strlen("policy_")))
+			assert_int_equal(*text, '[');
 		if (!strcmp(entry->d_name, "class_counters"))
 			assert_non_null(strstr(text, "\"packets\""));
 		if (!strcmp(entry->d_name, "active"))
@@ -284,18 +310,81 @@ static void bpftool_dumps_every_pinned_map(void **state)
 	assert_true(maps > 8);
 }
 
+/* No UTF-8, and what turns a terminal red. */
+#define RUDE	  "a\xff\x1b[31m"
+#define RUDE_TEXT "a??[31m"
+#define RUDE_JSON "a\xef\xbf\xbd\\u001b[31m"
+
+static void call_itself_rude(void *arg)
+{
+	(void)arg;
+	prctl(PR_SET_NAME, RUDE);
+	connect_try(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), FAR4, 7000);
+	pause();
+}
+
+static bool is_clean(char *text)
+{
+	bool clean = !strpbrk(text, "\x1b\xff");
+
+	free(text);
+	return clean;
+}
+
+static void expect_clean(struct process *p, const char *name)
+{
+	AWAIT(process_said(p, name, 1) || process_complained(p, name, 1) || process_ended(p));
+	assert_true(process_said(p, name, 1) || process_complained(p, name, 1));
+	assert_true(is_clean(process_output(p)));
+	assert_true(is_clean(process_errors(p)));
+}
+
+static void monitor_tells(struct testbed *tb, const char *option, const char *name)
+{
+	struct process *monitor = hostqos_start(tb, "%s monitor", option);
+	struct place rude = near_place(tb, "/" RUDE);
+
+	AWAIT(process_said(monitor, "monitoring", 1) || process_ended(monitor));
+	process_call(tb, &rude, call_itself_rude, NULL);
+	AWAIT(process_said(monitor, "classified", 1) || process_ended(monitor));
+	expect_clean(monitor, name);
+	process_kill(monitor, SIGTERM);
+	assert_int_equal(process_wait(monitor), 0);
+}
+
+/* A process chooses its name, and a user the names of files and, where delegated, of cgroups. */
+static void names_of_others_do_no_harm(void **state)
+{
+	static const char *const file = SCRATCH "/" RUDE ".yaml";
+	struct testbed *tb = *state;
+
+	assert_int_equal(rename(policy_file(tb, policy), file), 0);
+	expect_clean(hostqos_start(tb, "check %s", file), SCRATCH "/" RUDE_TEXT ".yaml: correct");
+	expect_clean(hostqos_start(tb, "check %s.none", file), RUDE_TEXT ".yaml.none");
+	expect_clean(hostqos_start(tb, "-j check %s.none", file), RUDE_JSON ".yaml.none");
+	expect_clean(hostqos_start(tb, "apply %s", file), RUDE_TEXT ".yaml is in force");
+	expect_clean(hostqos_start(tb, "status"), RUDE_TEXT ".yaml");
+	expect_clean(hostqos_start(tb, "-j status"), RUDE_JSON ".yaml");
+	monitor_tells(tb, "", "comm " RUDE_TEXT);
+	monitor_tells(tb, "-j", "\"comm\":\"" RUDE_JSON);
+	expect_clean(hostqos_start(tb, "show flows"), "/" RUDE_TEXT);
+	expect_clean(hostqos_start(tb, "-j show flows"), "/" RUDE_JSON);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		NET_TEST(run_places_the_command_in_its_class),
 		NET_TEST(run_exits_as_the_command_does),
 		NET_TEST(status_is_read_back_from_the_kernel),
+		NET_TEST(status_of_a_cgroup_that_is_gone),
 		NET_TEST(interfaces_of_a_namespace_that_no_process_is_in),
 		NET_TEST(show_counts_what_was_sent),
 		NET_TEST(show_counts_a_connection_once),
 		NET_TEST(show_counts_a_udp_socket_once),
 		NET_TEST(show_flows_lists_live_sockets),
 		NET_TEST(diff_tells_and_does_nothing),
+		NET_TEST(names_of_others_do_no_harm),
 		NET_TEST(bpftool_dumps_every_pinned_map),
 	};
 

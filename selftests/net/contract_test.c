@@ -24,6 +24,10 @@ static const struct call {
 	{"$H check bad.yaml", 1, NULL, "bad.yaml:2:31: error: unknown key 'rat'"},
 	{"$H check none.yaml", 1, NULL, "none.yaml"},
 	{"$H check good.yaml >/dev/full", 1, NULL, "cannot write the result"},
+	{"$H check good.yaml >&-", 1, NULL, "cannot write the result: Bad file descriptor"},
+	{"$H --help >/dev/full", 1, NULL, "hostqos: cannot write the result: No space"},
+	{"$H check --help >/dev/full", 1, NULL, "hostqos check: cannot write the result"},
+	{"$H --version >/dev/full", 1, NULL, "cannot write the result"},
 	{"$H -j check good.yaml", 0, "\"ok\":true", NULL},
 	{"$H check good.yaml -j", 0, "\"ok\":true", NULL},
 	{"$H check -j bad.yaml", 1, "\"column\":31", NULL},
@@ -47,16 +51,30 @@ static const struct call {
 	{"$H adopt --help", 0, "Example: hostqos adopt", NULL},
 	{"$H watch --help", 0, "Example: hostqos watch", NULL},
 	{"$H watch --limit 3", 2, NULL, "'watch' has no option --limit"},
+	{"setpriv --bounding-set=-net_admin $H status", 1, NULL, "no CAP_NET_ADMIN here"},
+	{"setpriv --bounding-set=-sys_ptrace $H watch", 1, NULL, "no CAP_SYS_PTRACE here"},
+	{"setpriv --bounding-set=-sys_admin $H apply good.yaml --instance x", 1, NULL,
+	 "no CAP_SYS_ADMIN here"},
+	{"setpriv --bounding-set=-sys_admin $H check good.yaml", 0, "correct", NULL},
 	{"$H monitor --instance x", 1, NULL, "no policy is in force"},
 	{"$H run --help", 0, "Example: hostqos run", NULL},
 	{"$H detach --help", 0, "Example: hostqos detach", NULL},
 	{"$H", 2, NULL, "usage"},
 	{"$H aply good.yaml", 2, NULL, "did you mean 'apply'"},
+	{"$H help", 2, NULL, "did you mean '--help'"},
 	{"$H apply", 2, NULL, "usage"},
 	{"$H keep it", 2, NULL, "usage: hostqos keep\n"},
 	{"$H explain --policy good.yaml --cgroup /a/b", 0, "class voice", NULL},
 	{"$H explain --policy below.yaml --cgroup /b | tail -n 1", 0, "Not governed", NULL},
-	{"$H explain --policy good.yaml --remote 1.2.3", 1, NULL, "the flow's remote"},
+	{"$H explain --policy good.yaml --remote 1.2.3", 2, NULL, "the flow's remote"},
+	{"$H explain --protocol bogus", 2, NULL, "the flow's protocol"},
+	{"$H explain --local-port 70000 --instance x", 2, NULL, "the flow's local_port"},
+	{"$H explain --protocol tcp --type dgram", 2, NULL, "no sockets of that type"},
+	{"$H explain --pid abc", 2, NULL, "--pid abc: not a number from 1"},
+	{"$H explain --pid 99999999999", 2, NULL, "not a number from 1"},
+	{"$H monitor --pid -1", 2, NULL, "--pid -1: not a number from 1"},
+	{"$H -j monitor --limit 0", 2, NULL, "--limit 0: not a number from 1"},
+	{"$H try good.yaml --for 5", 2, NULL, "a time such as"},
 	{"$H explain --policy good.yaml --live", 2, NULL, "knows no live sockets"},
 	{"$H explain --pid 1 --user 0", 2, NULL, "not chosen by their user"},
 	{"$H status --pid 1", 2, NULL, "no option --pid"},
@@ -107,6 +125,27 @@ static void command_line_is_as_documented(void **state)
 	}
 }
 
+/* In one sentence, and nothing is left of the attempt. */
+static void kernel_without_btf_is_named(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, NULL);
+	char script[512], *errors;
+	struct process *p;
+
+	snprintf(script, sizeof(script),
+		 "mount -t tmpfs none /sys/kernel/btf && %s --instance %s apply %s",
+		 hostqos_binary(), tb->instance,
+		 policy_file(tb, "classes: { a: { dscp: EF, cgroup: @/a } }\n"));
+	p = process_startv(tb, &near, (char *[]){"unshare", "--mount", "sh", "-c", script, NULL});
+	assert_int_equal(process_wait(p), 1);
+	errors = process_errors(p);
+	assert_non_null(strstr(errors, "no BTF as /sys/kernel/btf/vmlinux"));
+	assert_ptr_equal(strchr(errors, '\n'), errors + strlen(errors) - 1);
+	free(errors);
+	assert_int_equal(hostqos(tb, "status"), 1);
+}
+
 /* The keys of `status -j`: scripts rely on them. json_member() fails where one is missing. */
 static void status_has_its_keys(void **state)
 {
@@ -134,6 +173,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		NET_TEST(command_line_is_as_documented),
+		NET_TEST(kernel_without_btf_is_named),
 		NET_TEST(status_has_its_keys),
 	};
 

@@ -455,6 +455,32 @@ static void connecting_again_ends_the_pacing(void **state)
 	close(listener);
 }
 
+/* Who asked for less than the class's rate is not made faster: when it connects, or lives already.
+ */
+static void slower_socket_stays_slower(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	int listener = tcp_listener(&far, FAR4, 7000), fd[2], i;
+
+	for (i = 0; i < 2; i++) {
+		fd[i] = socket_at(&near, AF_INET, SOCK_STREAM);
+		set_option(fd[i], SOL_SOCKET, SO_MAX_PACING_RATE, 125000);
+		connect_to(fd[i], FAR4, 7000);
+		assert_int_equal(options_of(fd[i]).pacing, 125000);
+		apply(tb,
+		      "classes: { slow: { dscp: EF, cgroup: @/app, egress: { rate: 24mbit } } }\n");
+		assert_int_equal(flow_mark(tb, fd[i], "granted", "tos"), EF);
+		assert_int_equal(options_of(fd[i]).pacing, 125000);
+	}
+	detach(tb);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(options_of(fd[i]).pacing, 125000);
+		close(fd[i]);
+	}
+	close(listener);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -470,6 +496,7 @@ int main(int argc, char **argv)
 		NET_TEST(detach_gives_merely_bound_tcp_its_own_back),
 		NET_TEST(sockets_of_a_namespace_that_no_process_is_in),
 		NET_TEST(connecting_again_ends_the_pacing),
+		NET_TEST(slower_socket_stays_slower),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

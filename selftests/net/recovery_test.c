@@ -94,10 +94,16 @@ static void applying_again_and_again_leaves_one_of_each(void **state)
 
 static void detach_of_nothing_is_done_and_says_so(void **state)
 {
-	struct process *p = hostqos_start(*state, "detach");
+	struct testbed *tb = *state;
+	struct process *p = hostqos_start(tb, "detach");
+	struct json_object *o;
 
 	assert_int_equal(process_wait(p), 0);
 	assert_non_null(strstr(process_output(p), "not installed"));
+	o = hostqos_json(tb, 0, "detach");
+	assert_false(json_object_get_boolean(json_member(o, "changed")));
+	assert_int_equal(json_object_array_length(json_member(o, "refused")), 0);
+	json_object_put(o);
 }
 
 static double seconds_of_apply(struct testbed *tb, const char *text)
@@ -320,6 +326,115 @@ static void failing_apply_changes_nothing(void **state)
 	close(fd);
 }
 
+/* With so many descriptors at most. */
+static struct process *limited(struct testbed *tb, int descriptors, const char *verb)
+{
+	struct place near = near_place(tb, NULL);
+	struct process *p =
+		process_start(tb, &near, "prlimit --nofile=%d:%d %s --instance %s %s", descriptors,
+			      descriptors, hostqos_binary(), tb->instance, verb);
+
+	if (process_wait(p) && !*process_errors(p))
+		fail_msg("with %d descriptors it failed without a word", descriptors);
+	return p;
+}
+
+/* Not so where the policy is in force by then. */
+static bool apply_fails(struct testbed *tb, int descriptors, const char *text)
+{
+	struct process *p;
+	char verb[128];
+
+	snprintf(verb, sizeof(verb), "apply %s", policy_file(tb, text));
+	p = limited(tb, descriptors, verb);
+	return process_wait(p) && !strstr(process_errors(p), "the new policy is in force");
+}
+
+/* What is attached, from what link, and how old the policy is. */
+static char *installation(struct testbed *tb)
+{
+	struct json_object *status = hostqos_json(tb, 0, "status");
+	char *text;
+
+	if (asprintf(&text, "%s %s", json_object_to_json_string(json_member(status, "generation")),
+		     json_object_to_json_string(json_member(status, "attached"))) < 0)
+		fail_msg("no memory");
+	json_object_put(status);
+	return text;
+}
+
+/* Needs hooks that the policy in force does not, and a cgroup that there is not. */
+static const char demanding[] =
+	"classes:\n"
+	"  voice: { dscp: AF21, cgroup: @/app }\n"
+	"  made: { dscp: AF41, cgroup: @/made/deep, mirror: { of: upstream, from: 10.0.0.0/8, allow: EF } }\n"
+	"rules:\n"
+	"  - { match: { inbound_dscp: AF41, remote: 10.0.0.0/8 }, class: made }\n"
+	"  - { match: { remote_port: 25 }, refuse: true }\n";
+
+/* Wherever it runs out of them: what was done by then is undone. */
+static void apply_that_fails_halfway_changes_nothing(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = udp_socket(&near, FAR4), descriptors, failed = 0;
+	char made[128], *before, *after;
+
+	snprintf(made, sizeof(made), "%s/made", tb->cgroup);
+	for (descriptors = 16; apply_fails(tb, descriptors, demanding); descriptors += 16) {
+		assert_false(pinned(tb));
+		assert_false(cgroup_exists(made));
+		assert_int_equal(mark_now(c, fd), 0);
+		failed++;
+	}
+	assert_true(failed > 2);
+	failed = 0;
+	detach(tb);
+
+	apply(tb, policy);
+	before = installation(tb);
+	for (descriptors = 16; apply_fails(tb, descriptors, demanding); descriptors += 12) {
+		after = installation(tb);
+		assert_string_equal(after, before);
+		free(after);
+		assert_false(cgroup_exists(made));
+		assert_int_equal(mark_now(c, fd), EF);
+		failed++;
+	}
+	free(before);
+	assert_true(failed > 2);
+	apply(tb, demanding);
+	assert_int_equal(mark_now(c, fd), AF21);
+	close(fd);
+}
+
+/* What a live socket's own marks are is known to the installation only. */
+static void detach_that_fails_halfway_can_be_repeated(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	struct connection tcp = tcp_connection(&near, &far, FAR4, 7001);
+	int fd = udp_socket(&near, FAR4), descriptors, failed = 0;
+	struct process *p;
+
+	connect_to(fd, FAR4, 7000);
+	apply(tb, "classes: { default: { dscp: EF, egress: { rate: 24mbit } } }\n");
+	for (descriptors = 16; process_wait(p = limited(tb, descriptors, "detach"));
+	     descriptors += 4) {
+		assert_true(pinned(tb));
+		failed++;
+	}
+	assert_true(failed > 2);
+	assert_false(pinned(tb));
+	assert_non_null(strstr(process_output(p), "given back to 2 live sockets"));
+	assert_int_equal(mark_now(c, fd), 0);
+	assert_int_equal(get_option(tcp.client, SOL_SOCKET, SO_MAX_PACING_RATE), -1);
+	close(tcp.client), close(tcp.server), close(tcp.listener);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +447,8 @@ int main(int argc, char **argv)
 		NET_TEST(two_applies_at_once_do_not_mix),
 		NET_TEST(what_waited_sees_what_is_there_then),
 		NET_TEST(failing_apply_changes_nothing),
+		NET_TEST(apply_that_fails_halfway_changes_nothing),
+		NET_TEST(detach_that_fails_halfway_can_be_repeated),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);

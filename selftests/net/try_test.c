@@ -26,9 +26,9 @@ static const char other_policy[] =
 	"  voice: { dscp: AF21, cgroup: @/app, egress: { rate: 100mbit } }\n"
 	"rules: [{ match: { cgroup: @/app, remote_port: 25 }, refuse: true }]\n";
 
-/* Long enough to see the policy in force. */
-#define SHORT ((int)(1 + patience(1) / 2))
-#define LONG  600
+/* Long enough to see the policy in force, also where something else stalls the machine. */
+#define SHORT ((int)patience(4))
+#define LONG  ((int)patience(60))
 
 static void must_try(struct testbed *tb, const char *text, int seconds)
 {
@@ -86,20 +86,6 @@ static pid_t waiter(struct testbed *tb)
 
 	json_object_put(status);
 	return pid;
-}
-
-static bool gone(pid_t pid)
-{
-	char path[64], line[512] = "", *state;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return true;
-	state = fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
-	fclose(file);
-	return state && state[2] == 'Z'; /* nobody here reaps it */
 }
 
 /* The policy's own text, as the kernel has it. */
@@ -188,10 +174,10 @@ static void kept_it_stays(void **state)
 	apply(tb, policy);
 	must_try(tb, other_policy, LONG);
 	pid = waiter(tb);
-	assert_false(gone(pid));
+	assert_false(pid_gone(pid));
 	bpf_ids_collect(tb, &during);
 	assert_int_equal(hostqos(tb, "keep"), 0);
-	AWAIT(gone(pid));
+	AWAIT(pid_gone(pid));
 	bpf_ids_collect(tb, &after);
 	/* Two maps fewer, the record and the timer; and the kernel has them no more. */
 	assert_int_equal(after.map_count, during.map_count - 2);
@@ -248,7 +234,7 @@ static void terminal_that_hangs_up(void **state)
 
 	apply(tb, policy);
 	snprintf(command, sizeof(command), "%s --instance %s try %s --for %ds; exec sleep 1000",
-		 hostqos_binary(), tb->instance, policy_file(tb, other_policy), 3 * SHORT);
+		 hostqos_binary(), tb->instance, policy_file(tb, other_policy), SHORT);
 	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
 	shell = place_fork(&near, 0);
 	if (shell == 0) {
@@ -315,6 +301,103 @@ static void kernel_goes_back_with_the_hooks(void **state)
 	close(fd);
 }
 
+/* A second wire, with addresses of its own. */
+#define SIDE_IF	   "side0"
+#define SIDE_NEAR4 "10.9.2.1"
+#define SIDE_FAR4  "10.9.2.2"
+
+static struct capture *make_side(struct testbed *tb)
+{
+	struct place near = near_place(tb, NULL), far = far_place(tb);
+
+	run(tb, &near,
+	    "ip link add " SIDE_IF
+	    " index 40 type veth peer name side1 index 50 netns /proc/%d/fd/%d",
+	    getpid(), tb->far);
+	run(tb, &near, "ip address add " SIDE_NEAR4 "/24 dev " SIDE_IF);
+	run(tb, &near, "ip link set " SIDE_IF " up");
+	run(tb, &far, "ip address add " SIDE_FAR4 "/24 dev side1");
+	run(tb, &far, "ip link set side1 up");
+	return capture_start(tb, tb->far, "side1");
+}
+
+/* Of a datagram whose class nobody but the interface knows. */
+static int side_mark(struct capture *c, int fd)
+{
+	capture_clear(c);
+	assert_int_equal(send_to(fd, SIDE_FAR4, 7000, 100), 0);
+	await_packets(c, FLOW(.to_port = 7000), 1);
+	return DSCP(&c->packets[c->count - 1]);
+}
+
+#define AT(interfaces) "hostqos: 1\nattach: { cgroup: @, interfaces: [" interfaces "] }\n"
+#define ALL(dscp)                                                                                  \
+	"classes: { all: { dscp: " dscp                                                            \
+	" } }\nrules: [{ match: { remote_port: 7000 }, class: all }]\n"
+
+static const char both[] = AT(NEAR_IF ", " SIDE_IF) ALL("EF");
+static const char one[] = AT(NEAR_IF) ALL("AF21");
+
+/* What is tried governs fewer interfaces: the others are governed still. */
+static void kernel_goes_back_at_all_interfaces(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF), *side = make_side(tb);
+	int fd = udp_socket(&near, FAR4);
+
+	apply(tb, both);
+	assert_int_equal(side_mark(side, fd), EF);
+	must_try(tb, one, SHORT);
+	assert_int_equal(kill(waiter(tb), SIGKILL), 0);
+	AWAIT(mark_now(c, fd) == EF);
+	assert_int_equal(side_mark(side, fd), EF);
+	close(fd);
+}
+
+/* Not before it is kept, whoever fits it to the machine meanwhile. */
+static void kept_it_lets_the_others_go(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app"), far = far_place(tb);
+	struct capture *c = capture_start(tb, tb->far, FAR_IF), *side = make_side(tb);
+	int fd = udp_socket(&near, FAR4);
+	struct process *watch;
+
+	apply(tb, both);
+	must_try(tb, one, LONG);
+	watch = hostqos_start(tb, "watch");
+	AWAIT(process_said(watch, "interfaces:", 1));
+	process_kill(watch, SIGTERM);
+	process_wait(watch);
+	assert_int_equal(side_mark(side, fd), AF21);
+	/* Said anywhere: who waits for the end shows the way. */
+	run(tb, &far, "%s --instance %s keep", hostqos_binary(), tb->instance);
+	assert_int_equal(side_mark(side, fd), 0);
+	assert_int_equal(mark_now(c, fd), AF21);
+	assert_int_equal(hostqos(tb, "status"), 0);
+	close(fd);
+}
+
+/* Hooks of a cgroup that nobody but a command could go back to. */
+static void other_cgroup_is_not_tried(void **state)
+{
+	struct testbed *tb = *state;
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = connected_socket(tb);
+	struct process *p;
+
+	apply(tb, policy);
+	p = hostqos_start(tb, "try %s",
+			  policy_file(tb, "hostqos: 1\n"
+					  "attach: { cgroup: @/app, interfaces: [near0] }\n"));
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_errors(p), tb->cgroup));
+	assert_false(on_trial(tb));
+	assert_int_equal(mark_now(c, fd), EF);
+	close(fd);
+}
+
 static void kernel_goes_back_to_nothing_alone(void **state)
 {
 	struct testbed *tb = *state;
@@ -352,7 +435,7 @@ static void apply_ends_it(void **state)
 			 1);
 	assert_true(on_trial(tb));
 	apply(tb, policy);
-	AWAIT(gone(pid));
+	AWAIT(pid_gone(pid));
 	assert_false(on_trial(tb));
 	assert_int_equal(hostqos(tb, "keep"), 1);
 	/* Generations went up and down; both slots are as good as ever. */
@@ -374,7 +457,7 @@ static void detach_ends_it(void **state)
 	pid = waiter(tb);
 	bpf_ids_collect(tb, &ids);
 	detach(tb);
-	AWAIT(gone(pid));
+	AWAIT(pid_gone(pid));
 	AWAIT(!bpf_ids_alive(&ids));
 	assert_false(pinned(tb));
 }
@@ -406,6 +489,9 @@ int main(int argc, char **argv)
 		NET_TEST(terminal_that_hangs_up),
 		NET_TEST(kernel_goes_back_alone),
 		NET_TEST(kernel_goes_back_with_the_hooks),
+		NET_TEST(kernel_goes_back_at_all_interfaces),
+		NET_TEST(kept_it_lets_the_others_go),
+		NET_TEST(other_cgroup_is_not_tried),
 		NET_TEST(kernel_goes_back_to_nothing_alone),
 		NET_TEST(apply_ends_it),
 		NET_TEST(detach_ends_it),
