@@ -104,23 +104,22 @@ static void end_services(struct puppet *manager, pid_t service)
 static void expect_service(struct testbed *tb, struct capture *c, int dscp)
 {
 	struct place far = far_place(tb);
-	int client = tcp_client(&far, NEAR4, LISTEN_PORT + 1);
+	int client = tcp_client(&far, NEAR4, LISTEN_PORT + 1), port = local_port(client);
 
 	receive_bytes(client, 1);
 	receive_end(client);
 	close(client);
-	judge(c, FLOW(.from_port = LISTEN_PORT + 1), dscp, 2);
-	capture_clear(c);
+	judge(c, FLOW(.from_port = LISTEN_PORT + 1, .to_port = port), dscp, 2);
 }
 
 /* The other service's socket is nobody's but the manager's. */
 static void expect_other_service(struct testbed *tb, struct capture *c, int dscp)
 {
 	struct place far = far_place(tb);
+	int client = tcp_client(&far, NEAR4, LISTEN_PORT);
 
-	close(tcp_client(&far, NEAR4, LISTEN_PORT));
-	judge(c, FLOW(.from_port = LISTEN_PORT), dscp, 1);
-	capture_clear(c);
+	judge(c, FLOW(.from_port = LISTEN_PORT, .to_port = local_port(client)), dscp, 1);
+	close(client);
 }
 
 #define SERVICES                                                                                   \

@@ -92,17 +92,18 @@ static void finish(struct scene *s)
 static void expect_marks(struct scene *s, int dscp)
 {
 	struct place far = far_place(s->tb);
-	int client;
+	int client, port;
 
 	capture_clear(s->c);
 	puppet_order(&s->puppet, 's');
 	receive_bytes(s->server, 1);
 	client = tcp_client(&far, NEAR4, LISTEN_PORT);
+	port = local_port(client);
 	receive_end(client);
 	close(client);
 	judge(s->c, FLOW(.to_port = UDP_PORT), dscp, 1);
 	judge(s->c, FLOW(.to_port = TCP_PORT, .data = true), dscp, 1);
-	judge(s->c, FLOW(.from_port = LISTEN_PORT), dscp, 2);
+	judge(s->c, FLOW(.from_port = LISTEN_PORT, .to_port = port), dscp, 2);
 }
 
 /* How many flows `show flows` calls stale, all of them held there. */

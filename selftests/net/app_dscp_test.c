@@ -376,7 +376,7 @@ static void expect_accepted(struct capture *c, const struct place *far, const st
 	server = accept_from(listener);
 	send_bytes(server, 100);
 	receive_bytes(client, 100);
-	judge(c, FLOW(.from_port = port), dscp, 2);
+	judge(c, FLOW(.from_port = port, .to_port = local_port(client)), dscp, 2);
 	assert_int_equal(asked(server, r), asked(listener, r));
 	close_with_reset(client);
 	close(server);

@@ -158,7 +158,7 @@ static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, 
 {
 	struct place far = far_place(tb);
 	size_t i, kind;
-	int client, server;
+	int client, server, port;
 
 	capture_clear(c);
 	for (i = 0; i < HOSTS; i++) {
@@ -174,11 +174,13 @@ static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, 
 		receive_bytes(client, 100);
 		close(server);
 		receive_end(client);
+		port = local_port(client);
 		close(client);
 		judge(c, FLOW(.to_port = port_of(i, TCP_CLIENT), .data = true), dscp, 1);
 		judge(c, FLOW(.to_port = port_of(i, UDP_CONNECTED)), dscp, 1);
-		/* The server's data, and the new connection's from SYN-ACK to FIN. */
-		judge(c, FLOW(.from_port = port_of(i, TCP_LISTENER)), dscp, 4);
+		judge(c, FLOW(.from_port = port_of(i, TCP_LISTENER), .data = true), dscp, 2);
+		/* Of the new connection, from SYN-ACK to FIN. */
+		judge(c, FLOW(.from_port = port_of(i, TCP_LISTENER), .to_port = port), dscp, 3);
 	}
 }
 

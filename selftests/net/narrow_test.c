@@ -128,7 +128,7 @@ static void assert_own_options(const struct live *l)
 static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, int dscp)
 {
 	struct place far = far_place(tb);
-	int client, server;
+	int client, server, port;
 
 	capture_clear(c);
 	send_bytes(l->fd[UDP], 100);
@@ -141,10 +141,11 @@ static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, 
 	server = accept_from(l->fd[LISTENER]);
 	close(server);
 	receive_end(client);
+	port = local_port(client);
 	close(client);
 	judge(c, FLOW(.to_port = UDP_PORT + l->ports), dscp, 1);
 	judge(c, FLOW(.to_port = CLIENT_PORT + l->ports, .data = true), dscp, 1);
-	judge(c, FLOW(.from_port = LISTEN_PORT + l->ports), dscp, 3);
+	judge(c, FLOW(.from_port = LISTEN_PORT + l->ports, .to_port = port), dscp, 3);
 }
 
 static size_t count_flows(struct testbed *tb)

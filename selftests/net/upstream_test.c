@@ -199,7 +199,7 @@ static void judge_next(struct testbed *tb, struct capture *c, int dscp)
 
 	capture_clear(c);
 	out = go_out(tb);
-	judge(c, FLOW(.to_port = SERVER_PORT), dscp, 3);
+	judge(c, FLOW(.from_port = local_port(out.client), .to_port = SERVER_PORT), dscp, 3);
 	close_all(out);
 }
 
