@@ -337,10 +337,9 @@ static int put_nothing_in_force(struct apply *a)
 static int flip(struct apply *a, struct tables *tables)
 {
 	struct hq_trial old;
-	int err = 0;
+	int err = trial_look(&a->in, &old, &a->ended_trial);
 
-	a->ended_trial = !trial_read(&a->in, &old);
-	if (a->trial && a->fresh) {
+	if (!err && a->trial && a->fresh) {
 		a->trial->record.detaches = 1;
 		err = put_nothing_in_force(a);
 	}
@@ -458,12 +457,14 @@ static int stay_on_trial(struct apply *a, const struct hq_trial *trial)
 
 int apply_again(struct apply *a, policy_exe_fn exe)
 {
-	bool changed = false;
+	bool changed = false, on_trial = false;
 	struct hq_trial trial;
 	int err = find_place(a);
 
+	if (!err)
+		err = trial_look(&a->in, &trial, &on_trial);
 	/* Other tables would take the slot of those that a trial goes back to. */
-	if (!err && !trial_read(&a->in, &trial)) {
+	if (!err && on_trial) {
 		exe = NULL;
 		err = stay_on_trial(a, &trial);
 	}

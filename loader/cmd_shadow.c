@@ -127,12 +127,14 @@ static int check_netns(const struct live *live)
 static int load(struct live *live, struct source *s)
 {
 	struct hq_trial trial;
+	bool on_trial = false;
 	int err = check_netns(live);
 
 	if (!err)
 		err = compile(s, live);
-
-	if (!err && !trial_read(&live->in, &trial)) {
+	if (!err)
+		err = trial_look(&live->in, &trial, &on_trial);
+	if (!err && on_trial) {
 		log_error(0, trial_ran_out(&trial)
 				     ? "a trial ran out and was not ended; apply a policy first"
 				     : "a policy is on trial; keep it first, or wait for its end");

@@ -177,9 +177,11 @@ static int start_waiter(const struct apply *a)
 static int refuse_second(const struct instance *in)
 {
 	struct hq_trial t;
+	bool on;
+	int err = trial_look(in, &t, &on);
 
-	if (trial_read(in, &t) || trial_ran_out(&t))
-		return 0;
+	if (err || !on || trial_ran_out(&t))
+		return err;
 	log_error(0, "a policy is on trial already; keep it, wait for its end, or apply another");
 	return -EBUSY;
 }

@@ -172,12 +172,11 @@ static __u32 generation_after(const struct hq_active *active, __u32 back)
 static int find_kept(const struct instance *in, const struct hq_active *active, __u32 *kept)
 {
 	struct hq_trial t;
-	int err = trial_read(in, &t);
+	bool on;
+	int err = trial_look(in, &t, &on);
 
-	*kept = err ? active->generation : t.back;
-	if (err == -ENOENT)
-		return trial_forget(in);
-	return err ? log_error(err, "cannot read what is on trial") : 0;
+	*kept = on ? t.back : active->generation;
+	return err || on ? err : trial_forget(in);
 }
 
 static int set_active(const struct instance *in, const struct hq_active *active)

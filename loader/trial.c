@@ -90,6 +90,14 @@ int trial_read(const struct instance *in, struct hq_trial *t)
 	return err ? err : check_newest(in, t);
 }
 
+int trial_look(const struct instance *in, struct hq_trial *t, bool *on)
+{
+	int err = trial_read(in, t);
+
+	*on = !err;
+	return err && err != -ENOENT ? log_error(err, "cannot read what is on trial") : 0;
+}
+
 /* A map goes with its last user, and its timer with it. */
 int trial_forget(const struct instance *in)
 {
@@ -170,7 +178,7 @@ static int disarm(const struct instance *in, int fd, const struct hq_trial *t, _
 int trial_keep(const struct instance *in)
 {
 	__u32 generation;
-	struct hq_trial t;
+	struct hq_trial t = {};
 	int fd = open_trial(in), err = fd < 0 ? fd : read_trial(fd, &t);
 
 	if (err)
@@ -178,10 +186,12 @@ int trial_keep(const struct instance *in)
 	else
 		err = disarm(in, fd, &t, &generation);
 	if (!err && generation != t.generation) {
-		write_trial(fd, &t);
 		log_error(0, "too late: the trial has just run out, and the former policy is back");
 		err = -ETIME;
 	}
+	/* It is on as before: who waits for its end goes back. */
+	if (err && fd >= 0 && t.back)
+		write_trial(fd, &t);
 	if (fd >= 0)
 		close(fd);
 	return err ? err : trial_forget(in);
@@ -217,8 +227,10 @@ int trial_go_back(const struct instance *in)
 int trial_settle(const struct instance *in)
 {
 	struct hq_trial t;
+	bool on;
+	int err = trial_look(in, &t, &on);
 
-	return !trial_read(in, &t) && trial_ran_out(&t) ? trial_go_back(in) : 0;
+	return !err && on && trial_ran_out(&t) ? trial_go_back(in) : err;
 }
 
 /* What comes back, as it was applied; NULL where that is nothing. To be freed. */

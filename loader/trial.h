@@ -28,6 +28,9 @@ struct trial {
 int trial_read(const struct instance *in, struct hq_trial *t);
 bool trial_ran_out(const struct hq_trial *t);
 
+/* The same where there need be none: *on tells. 0 or -errno, reported. */
+int trial_look(const struct instance *in, struct hq_trial *t, bool *on);
+
 /* For people and for programs. */
 struct json_object *trial_json(const struct instance *in, const struct hq_trial *t);
 void trial_print(struct json_object *trial);

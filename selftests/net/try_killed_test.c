@@ -5,6 +5,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "capture.h"
@@ -204,6 +205,24 @@ static void deadline_within_an_apply(void **state)
 	close(fd);
 }
 
+/* No descriptor is left to it once it has cut the way back. */
+static void failed_keep_leaves_the_trial(void **state)
+{
+	const struct rlimit none = {};
+	struct testbed *tb = *state;
+	pid_t pid;
+
+	apply(tb, policy);
+	must_try(tb, tried, LONG);
+	pid = traced_start(tb, "keep", NULL, NULL, NULL);
+	assert_true(traced_until(pid, TRACED_UPDATE));
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &none, NULL), 0);
+	assert_int_equal(traced_finish(pid), 1);
+	assert_true(on_trial(tb));
+	assert_int_equal(hostqos(tb, "keep"), 0);
+	assert_false(on_trial(tb));
+}
+
 /* What replaced a trial has a slot of its own; the next ones take turns as ever. */
 static void all_slots_are_as_good_as_ever(void **state)
 {
@@ -237,6 +256,7 @@ int main(int argc, char **argv)
 		NET_TEST(killed_try_is_no_trial),
 		NET_TEST(kernel_goes_back_from_a_killed_apply),
 		NET_TEST(deadline_within_an_apply),
+		NET_TEST(failed_keep_leaves_the_trial),
 		NET_TEST(all_slots_are_as_good_as_ever),
 	};
 
