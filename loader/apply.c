@@ -82,14 +82,7 @@ static int read_installation(struct apply *a, bool damaged)
 		return 0;
 	err = in_force_read(&a->in, &a->old);
 	if (err)
-		return damaged ? 0 : err;
-	if (a->old.header.abi != HQ_ABI_VERSION) {
-		log_error(0,
-			  "instance '%s' was installed by another version of hostqos; run `hostqos "
-			  "detach`, then apply again",
-			  a->in.name);
-		return -EPROTO;
-	}
+		return damaged && err != -EPROTO ? 0 : err;
 	source_parse_again(&a->old_source, &a->old);
 	return 0;
 }

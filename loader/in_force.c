@@ -75,6 +75,8 @@ static int read_tables(const struct tables *t, struct in_force *f)
 
 	if (bpf_map_lookup_elem(t->fd[TABLE_HEADER], &zero, &f->header))
 		return -errno;
+	if (f->header.abi != HQ_ABI_VERSION)
+		return -EPROTO;
 	f->rules = calloc(f->header.rules + 1, sizeof(*f->rules));
 	f->classes = calloc(HQ_MAX_CLASSES, sizeof(*f->classes));
 	if (!f->rules || !f->classes)
@@ -128,12 +130,18 @@ static int take_in(struct tables *t, struct in_force *read, struct in_force *f)
 	int err = read_tables(t, read);
 
 	tables_close(t);
-	if (err) {
-		in_force_free(read);
-		return log_error(err, "cannot read the policy in force from the kernel");
+	if (!err) {
+		*f = *read;
+		return 0;
 	}
-	*f = *read;
-	return 0;
+	in_force_free(read);
+	if (err != -EPROTO)
+		return log_error(err, "cannot read the policy in force from the kernel");
+	log_error(0,
+		  "the policy in force was put there by another version of hostqos; run `hostqos "
+		  "detach`: that version's gives live sockets their own marks back, this one's "
+		  "leaves them those that they have");
+	return err;
 }
 
 int in_force_read_of(const struct instance *in, __u32 generation, struct in_force *f)
