@@ -20,39 +20,60 @@
 #include "trial.h"
 #include "verbs.h"
 
+static bool is_passing(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOSPC ||
+	       err == -EPERM || err == -EACCES || err == -EAGAIN || err == -EBUSY || err == -EINTR;
+}
+
+/* What stays is in force again; sockets that have their own marks are marked as they send. */
+static void stay(const struct instance *in, const struct in_force *old)
+{
+	struct in_force now = {};
+
+	if (in_force_read(in, &now) || force_back(in, &now, old))
+		log_warning("no policy is in force until then");
+	else
+		tables_grace(in);
+	in_force_free(&now);
+}
+
+static int let_go_of_sockets(const struct instance *in, const struct in_force *old,
+			     struct source *empty, struct adoption *adoption)
+{
+	__u32 generation = old->generation;
+	struct tables tables;
+	int err = force_flip(in, empty, old, NULL, &tables, &generation);
+
+	if (err)
+		return err;
+	err = adopt(adoption, in, old, empty->image);
+	tables_close(&tables);
+	if (is_passing(err))
+		stay(in, old);
+	return err;
+}
+
 static int give_back(const struct instance *in, struct adoption *adoption)
 {
 	struct in_force old = {};
 	struct source empty = {};
-	struct tables tables;
-	__u32 generation;
 	int err = trial_settle(in);
 
 	if (!err)
 		err = in_force_read(in, &old);
 	if (err || !old.generation)
 		return err;
-	generation = old.generation;
 	err = source_parse(&empty, "detach", EMPTY_POLICY, strlen(EMPTY_POLICY));
 	if (!err)
 		err = source_compile(&empty, &old, policy_exe_stat);
 	if (!err)
 		err = adopt_prepare(adoption, in);
 	if (!err)
-		err = force_flip(in, &empty, &old, NULL, &tables, &generation);
-	if (!err) {
-		err = adopt(adoption, in, &old, empty.image);
-		tables_close(&tables);
-	}
+		err = let_go_of_sockets(in, &old, &empty, adoption);
 	source_free(&empty);
 	in_force_free(&old);
 	return err;
-}
-
-static bool is_passing(int err)
-{
-	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOSPC ||
-	       err == -EPERM || err == -EACCES || err == -EAGAIN || err == -EBUSY || err == -EINTR;
 }
 
 /* Filters of a clsact qdisc can be reached in their own network namespace only. */

@@ -73,8 +73,10 @@ static int types_open(struct types *types, int map)
 		return -errno;
 	types->btf = btf__load_from_kernel_by_id(info.btf_id);
 	if (!types->btf) {
+		int err = -errno;
+
 		close(types->fd);
-		return -ENOENT;
+		return err;
 	}
 	return 0;
 }

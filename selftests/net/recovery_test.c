@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+
 #include "capture.h"
 #include "hostqos.h"
 #include "sockets.h"
@@ -416,14 +418,16 @@ static void detach_that_fails_halfway_can_be_repeated(void **state)
 	struct place near = near_place(tb, "/app"), far = far_place(tb);
 	struct capture *c = capture_start(tb, tb->far, FAR_IF);
 	struct connection tcp = tcp_connection(&near, &far, FAR4, 7001);
-	int fd = udp_socket(&near, FAR4), descriptors, failed = 0;
+	int fd = udp_socket(&near, FAR4), sink = udp_sink(&far, FAR4, 7000);
+	int descriptors, failed = 0;
 	struct process *p;
 
 	connect_to(fd, FAR4, 7000);
 	apply(tb, "classes: { default: { dscp: EF, egress: { rate: 24mbit } } }\n");
 	for (descriptors = 16; process_wait(p = limited(tb, descriptors, "detach"));
-	     descriptors += 4) {
+	     descriptors++) {
 		assert_true(pinned(tb));
+		assert_int_equal(mark_now(c, fd), EF);
 		failed++;
 	}
 	assert_true(failed > 2);
@@ -432,7 +436,36 @@ static void detach_that_fails_halfway_can_be_repeated(void **state)
 	assert_int_equal(mark_now(c, fd), 0);
 	assert_int_equal(get_option(tcp.client, SOL_SOCKET, SO_MAX_PACING_RATE), -1);
 	close(tcp.client), close(tcp.server), close(tcp.listener);
-	close(fd);
+	close(fd), close(sink);
+}
+
+/* As one that was put there by another version. */
+static void installation_of_another_version_can_be_detached(void **state)
+{
+	struct testbed *tb = *state;
+	char path[128], header[4096];
+	uint32_t zero = 0;
+	struct process *p;
+	int map;
+
+	apply(tb, policy);
+	snprintf(path, sizeof(path), "/sys/fs/bpf/hostqos/%s/maps/header", tb->instance);
+	map = bpf_obj_get(path);
+	assert_true(map >= 0);
+	assert_int_equal(bpf_map_lookup_elem(map, &zero, header), 0);
+	++*(uint32_t *)header; /* struct hq_header begins with `abi` */
+	assert_int_equal(bpf_map_update_elem(map, &zero, header, 0), 0);
+	close(map);
+	p = hostqos_start(tb, "show flows");
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_errors(p), "by another version"));
+	p = hostqos_start(tb, "apply %s", policy_file(tb, policy));
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_errors(p), "by another version"));
+	p = hostqos_start(tb, "detach");
+	assert_int_equal(process_wait(p), 0);
+	assert_non_null(strstr(process_errors(p), "live sockets keep the marks"));
+	assert_false(pinned(tb));
 }
 
 int main(int argc, char **argv)
@@ -449,6 +482,7 @@ int main(int argc, char **argv)
 		NET_TEST(failing_apply_changes_nothing),
 		NET_TEST(apply_that_fails_halfway_changes_nothing),
 		NET_TEST(detach_that_fails_halfway_can_be_repeated),
+		NET_TEST(installation_of_another_version_can_be_detached),
 	};
 
 	return RUN_NET_TESTS(argc, argv, tests);
