@@ -61,7 +61,8 @@ static __always_inline struct hq_decision decide(struct hq_flow *flow, struct fl
 
 /*
  * One store, so that another core sees the old or the new decision. Who reads
- * mark_only reads the decision before and after: it is this one's then.
+ * mark_only reads the decision before and after, and compares the generation:
+ * two cores may store decisions of two.
  */
 static __always_inline void flow_store_decision(struct hq_flow *flow, struct hq_decision decision)
 {
@@ -71,10 +72,10 @@ static __always_inline void flow_store_decision(struct hq_flow *flow, struct hq_
 		__u64 word;
 	} u = {.decision = decision};
 
-	*(volatile __u8 *)&flow->mark_only = 0;
+	*(volatile __u32 *)&flow->mark_only = 0;
 	*(volatile __u64 *)&flow->decision = u.word;
 	if (class)
-		*(volatile __u8 *)&flow->mark_only = hq_mark_only(class);
+		*(volatile __u32 *)&flow->mark_only = hq_mark_only(class, decision.generation);
 }
 
 static __always_inline struct hq_decision flow_load_decision(const struct hq_flow *flow)

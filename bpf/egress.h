@@ -60,9 +60,9 @@ static __always_inline int is_settled(const struct hq_flow *flow, struct packet 
 /* Is such a packet as its class wants it, and is there nothing else that the class does? */
 static __always_inline int is_marked(const struct hq_flow *flow, const struct packet *p)
 {
-	__u8 wanted = *(volatile const __u8 *)&flow->mark_only;
+	__u32 mark_only = *(volatile const __u32 *)&flow->mark_only;
 
-	return !p->alone && wanted == hq_dscp(p->net.dsfield) + 1 &&
+	return !p->alone && mark_only == hq_marked(p->generation, hq_dscp(p->net.dsfield)) &&
 	       is_settled_as(flow, p->decision);
 }
 

@@ -235,16 +235,22 @@ struct hq_class {
 	char name[HQ_NAME_LEN];
 };
 
+/* What flow.mark_only is for packets with this DSCP, if they need only to be counted. */
+static inline __u32 hq_marked(__u32 generation, __u8 dscp)
+{
+	return generation << 8 | (__u8)(dscp + 1);
+}
+
 /*
- * The class's DSCP, plus 1, where a connection's packet that bears it needs
- * nothing else than to be counted; else 0, as HQ_KEEP + 1 is in a __u8.
+ * The same of the DSCP with which a connection's packets need nothing else by
+ * this class; of none (HQ_KEEP + 1 is 0 in a __u8), if it does more than mark.
  */
-static inline __u8 hq_mark_only(const struct hq_class *c)
+static inline __u32 hq_mark_only(const struct hq_class *c, __u32 generation)
 {
 	__u64 more = c->egress.rate | c->mirror | c->honored | (c->priority ^ HQ_KEEP) |
 		     (c->syn_ack ^ c->dscp);
 
-	return more ? 0 : c->dscp + 1;
+	return hq_marked(generation, more ? HQ_KEEP : c->dscp);
 }
 
 /* The classifier's answer. One word, so that it is read and replaced whole. */
@@ -316,11 +322,11 @@ struct hq_flow {
 	/* Of subflows and the MPTCP socket that owns them, for bpf/share.h. */
 	__u8 busy, busy_before; /* subflows that sent in this epoch, in the one before */
 	__u16 epoch;
+	__u16 bound_port; /* that bind() asked for, last; the socket has it where that worked */
 	__u32 began;	  /* when TCP sent its first data, in ms, where its class is slow; else 0 */
 	__u32 pid;	  /* of the process that made it, or held it when it was adopted; else 0 */
 	__u32 born;	  /* the generation in force then; 0: older than any */
-	__u16 bound_port; /* that bind() asked for, last; the socket has it where that worked */
-	__u8 mark_only;	  /* hq_mark_only() of its class */
+	__u32 mark_only;  /* hq_mark_only() of its class, in the generation of its decision */
 };
 
 /*

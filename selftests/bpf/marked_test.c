@@ -86,15 +86,32 @@ static void marked_packet_gets_its_peers_mark(void **state)
 	send_marked(&flow, AF41);
 }
 
+static unsigned int count_dropped(const struct hq_flow *flow)
+{
+	unsigned int i, dropped = 0;
+
+	for (i = 0; i < 10; i++)
+		dropped += send_marked(flow, EF).verdict == TC_ACT_SHOT;
+	return dropped;
+}
+
 static void marked_packet_is_metered(void **state)
 {
 	struct hq_flow flow = run_tcp_flow(g, "tight");
-	unsigned int i, dropped = 0;
 
 	(void)state;
-	for (i = 0; i < 10; i++)
-		dropped += send_marked(&flow, EF).verdict == TC_ACT_SHOT;
-	assert_int_equal(dropped, 8);
+	assert_int_equal(count_dropped(&flow), 8);
+}
+
+/* Two cores classify it across a reload, and the one of the former policy writes last. */
+static void word_of_another_generation_does_not_count(void **state)
+{
+	struct hq_flow plain = run_tcp_flow(g, "plain"), flow = run_tcp_flow(g, "tight");
+
+	(void)state;
+	assert_int_equal(plain.mark_only, hq_marked(plain.decision.generation, EF));
+	flow.mark_only = hq_marked(plain.decision.generation - 1, EF);
+	assert_true(count_dropped(&flow) >= 8);
 }
 
 int main(void)
@@ -105,6 +122,7 @@ int main(void)
 		cmocka_unit_test(marked_packet_gets_what_the_application_asked_for),
 		cmocka_unit_test(marked_packet_gets_its_peers_mark),
 		cmocka_unit_test(marked_packet_is_metered),
+		cmocka_unit_test(word_of_another_generation_does_not_count),
 	};
 
 	return cmocka_run_group_tests_name("marked", tests, load, unload);

@@ -133,7 +133,8 @@ struct hq_flow run_tcp_flow(struct governed *g, const char *class_name)
 	};
 
 	flow.decision.class = run_class(g, class_name);
-	flow.mark_only = hq_mark_only(&g->image->classes[flow.decision.class]);
+	flow.mark_only =
+		hq_mark_only(&g->image->classes[flow.decision.class], flow.decision.generation);
 	return flow;
 }
 
