@@ -304,6 +304,9 @@ static int follow(struct apply *a, const struct tables *tables)
 		err = write_install(a);
 	if (!err)
 		err = adopt_sockets(a);
+	a->install.followed = a->generation;
+	if (!err)
+		err = write_install(a);
 	/* Nothing goes back to it any more. */
 	if (!err && !a->trial && hq_slot(a->generation) != HQ_SLOT_SPARE)
 		withdraw_spare(&a->in);

@@ -39,9 +39,10 @@ static void print_moves(struct json_object *moves)
 
 	for (i = 0; i < json_object_array_length(moves); i++) {
 		struct json_object *o = json_object_array_get_idx(moves, i);
-		const char *to = string_of(o, "to"), *rule = string_of(o, "rule");
+		const char *from = string_of(o, "from"), *to = string_of(o, "to");
+		const char *rule = string_of(o, "rule");
 
-		printf("  %s from %s", string_of(o, "sockets"), string_of(o, "from"));
+		printf("  %s from %s", string_of(o, "sockets"), from ?: "a class that is no more");
 		if (to)
 			printf(" to %s: %s%s\n", to, rule ? "rule " : "no rule matches",
 			       rule ? rule : "");

@@ -34,6 +34,8 @@ struct status {
 	struct json_object *shadow;
 	bool tcx, clsact;
 	bool elsewhere; /* its network namespace cannot be looked at */
+	bool partial;	/* not installed, but something of it is there */
+	bool follow;	/* live sockets have been told of the policy, all of them */
 	bool healthy;
 };
 
@@ -184,9 +186,11 @@ static int gather(struct status *s)
 		err = instance_install(&s->in, &s->install);
 	if (!err)
 		err = in_force_read(&s->in, &s->f);
+	s->partial = (err == -ENOENT || !s->f.generation) && !access(s->in.dir, F_OK);
 	if (err || !s->f.generation)
 		return err == -ENOENT ? 0 : err;
-	s->healthy = true;
+	s->follow = s->install.followed == s->f.generation;
+	s->healthy = s->follow;
 	tell_trial(s);
 	tell_shadow(s);
 	/* Filters of a clsact qdisc are visible there only; where it is gone, so are they. */
@@ -244,6 +248,7 @@ static void print_json(const struct status *s, const char *instance)
 
 	json_add_bool(o, "ok", s->healthy);
 	json_add_bool(o, "installed", s->f.generation != 0);
+	json_add_bool(o, "partial", s->partial);
 	json_add_bool(o, "healthy", s->healthy);
 	json_add_string(o, "instance", instance);
 	if (s->f.generation) {
@@ -251,6 +256,7 @@ static void print_json(const struct status *s, const char *instance)
 		json_add_string(o, "hash", s->f.header.sha256);
 		json_add_count(o, "generation", s->f.generation);
 		json_add_string(o, "cgroup", s->install.cgroup_path);
+		json_add_bool(o, "sockets_follow", s->follow);
 		json_add(o, "features", features_json(s));
 		json_add(o, "faults", faults_json(s));
 		json_add(o, "escapes", escapes_json(s));
@@ -314,7 +320,10 @@ static void print_escapes(const struct status *s)
 static void print_text(const struct status *s, const char *instance)
 {
 	if (!s->f.generation) {
-		printf("instance '%s' is not installed\n", instance);
+		printf("instance '%s' is not installed%s\n", instance,
+		       s->partial ? ", but parts of it are there: an apply is under way, or was "
+				    "killed; apply again, or detach"
+				  : "");
 		return;
 	}
 	say("policy:     %s\n", s->f.header.file);
@@ -324,6 +333,9 @@ static void print_text(const struct status *s, const char *instance)
 	if (!s->tcx && !s->clsact)
 		printf("interfaces: none: sockets are marked, no packet is metered\n");
 	printf("healthy:    %s\n", s->healthy ? "yes" : "no; apply the policy again");
+	if (!s->follow && !s->trial)
+		printf("sockets:    some may have marks of the policy before: an apply is under "
+		       "way, or did not come to its end\n");
 	if (s->trial) {
 		printf("trial:      ");
 		trial_print(s->trial);

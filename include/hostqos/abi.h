@@ -414,13 +414,14 @@ struct hq_install {
 	char cgroup_path[256]; /* from the cgroup2 mount */
 	char object[72];       /* SHA-256 of the BPF object, hexadecimal */
 	__u32 cgroup_level;    /* that cgroup's depth below the cgroup2 mount */
+	__u32 followed;	       /* the generation that all live sockets follow */
 };
 
 /* `class_counters` (per CPU), bytes as on the wire at egress. */
 struct hq_class_counters {
 	__u64 packets; /* left the host in this class, GSO segments counted one by one */
 	__u64 bytes;
-	__u64 marked;	      /* skbs whose DSCP was rewritten at egress */
+	__u64 marked;	      /* of these, those whose DSCP was rewritten at egress */
 	__u64 exceed_packets; /* out of profile: dropped or remarked */
 	__u64 exceed_bytes;
 	__u64 refused; /* operations and packets refused */

@@ -15,6 +15,7 @@
 #include "capture.h"
 #include "hostqos.h"
 #include "sockets.h"
+#include "traced.h"
 #include "traffic.h"
 
 #define AF21 18
@@ -124,6 +125,26 @@ static void kill_after(struct process *p, double seconds)
 	process_wait(p);
 }
 
+/* As `status` tells, where all else is healthy. */
+static bool sockets_follow(struct testbed *tb)
+{
+	struct process *p = hostqos_start(tb, "-j status");
+	struct json_object *status, *attached;
+	bool follow;
+	size_t i;
+
+	process_wait(p);
+	status = json_tokener_parse(process_output(p));
+	attached = json_member(status, "attached");
+	assert_true(json_object_array_length(attached) > 0);
+	for (i = 0; i < json_object_array_length(attached); i++)
+		assert_true(json_object_get_boolean(
+			json_member(json_object_array_get_idx(attached, i), "ok")));
+	follow = json_object_get_boolean(json_member(status, "sockets_follow"));
+	json_object_put(status);
+	return follow;
+}
+
 #define MOMENTS 10
 
 /* The old or the new policy is in force, whole, and the next command works. */
@@ -145,11 +166,53 @@ static void killed_reload_leaves_the_old_or_the_new_policy(void **state)
 		mark = mark_now(c, old);
 		if (mark != EF && mark != AF21)
 			fail_msg("moment %d: DSCP %d is of no policy", i, mark);
-		assert_int_equal(hostqos(tb, "status"), 0);
+		if (hostqos(tb, "status"))
+			assert_false(sockets_follow(tb));
 	}
 	apply(tb, other_policy);
 	assert_int_equal(mark_now(c, old), AF21);
 	close(old);
+}
+
+/* Whose marks live sockets have, nobody knows then but `status`. */
+static void killed_before_sockets_follow_is_told(void **state)
+{
+	struct testbed *tb = *state;
+	struct place near = near_place(tb, "/app");
+	struct capture *c = capture_start(tb, tb->far, FAR_IF);
+	int fd = udp_socket(&near, FAR4);
+	pid_t pid;
+
+	apply(tb, policy);
+	assert_int_equal(mark_now(c, fd), EF);
+	pid = traced_start(tb, "apply", policy_file(tb, other_policy), NULL, NULL);
+	while (mark_now(c, fd) == EF)
+		assert_true(traced_until(pid, TRACED_UPDATE));
+	traced_kill(pid);
+	assert_int_equal(hostqos(tb, "status"), 1);
+	assert_false(sockets_follow(tb));
+	apply(tb, other_policy);
+	assert_true(sockets_follow(tb));
+	assert_int_equal(hostqos(tb, "status"), 0);
+	close(fd);
+}
+
+static void killed_first_apply_is_told(void **state)
+{
+	struct testbed *tb = *state;
+	struct process *p;
+	pid_t pid;
+
+	pid = traced_start(tb, "apply", policy_file(tb, policy), NULL, NULL);
+	assert_true(traced_until(pid, TRACED_UPDATE));
+	traced_kill(pid);
+	p = hostqos_start(tb, "status");
+	assert_int_equal(process_wait(p), 1);
+	assert_non_null(strstr(process_output(p), "parts of it are there"));
+	detach(tb);
+	p = hostqos_start(tb, "status");
+	assert_int_equal(process_wait(p), 1);
+	assert_null(strstr(process_output(p), "parts of it are there"));
 }
 
 static void killed_first_apply_can_be_applied_and_detached(void **state)
@@ -475,6 +538,8 @@ int main(int argc, char **argv)
 		NET_TEST(applying_again_and_again_leaves_one_of_each),
 		NET_TEST(detach_of_nothing_is_done_and_says_so),
 		NET_TEST(killed_reload_leaves_the_old_or_the_new_policy),
+		NET_TEST(killed_before_sockets_follow_is_told),
+		NET_TEST(killed_first_apply_is_told),
 		NET_TEST(killed_first_apply_can_be_applied_and_detached),
 		NET_TEST(killed_detach_can_be_repeated),
 		NET_TEST(two_applies_at_once_do_not_mix),
