@@ -46,7 +46,7 @@ static __always_inline int condition(struct __sk_buff *skb, struct packet *p, st
 	if (rewrite_dscp(skb, &p->net, dscp))
 		fault(HQ_FAULT_REWRITE);
 	else
-		count->marked++;
+		count->marked += skb->gso_segs ?: 1;
 	return PASS_ON;
 }
 

@@ -438,6 +438,7 @@ static void gso_is_charged_by_wire_length(void **state)
 	after = run_counters(g, "video");
 	assert_only_marked(&b, &r, AF41 << 2);
 	assert_int_equal(after.packets - before.packets, 4);
+	assert_int_equal(after.marked - before.marked, 4);
 	assert_int_equal(after.bytes - before.bytes, 5000);
 }
 
