@@ -102,7 +102,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void cgroup_remove(const char *path)
 {
-	uint64_t end = now_ns() + patience(5) * 1e9;
+	uint64_t end = now_ns() + patience(30) * 1e9;
 	char whole[PATH_MAX];
 
 	whole_path(whole, sizeof(whole), path);

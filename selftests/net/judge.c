@@ -134,7 +134,7 @@ void judge_at(struct capture *c, const struct flow *flow, int dscp, size_t least
 void await_packets_at(struct capture *c, const struct flow *flow, size_t least, const char *file,
 		      int line)
 {
-	uint64_t end = now_ns() + patience(10) * 1e9;
+	uint64_t end = now_ns() + patience(30) * 1e9;
 	size_t i;
 
 	while (flow_count(c, flow) < least) {

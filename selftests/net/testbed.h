@@ -78,7 +78,7 @@ uint64_t now_ns(void);
 /* Waits until `condition` holds, for a bounded time; the macro names it if it never does. */
 #define AWAIT(condition)                                                                           \
 	do {                                                                                       \
-		uint64_t await_end = now_ns() + patience(10) * 1e9;                                \
+		uint64_t await_end = now_ns() + patience(30) * 1e9;                                \
 		while (!(condition)) {                                                             \
 			if (now_ns() > await_end)                                                  \
 				fail_msg("never came true: %s", #condition);                       \
