@@ -43,7 +43,7 @@ run() {
 	echo "=== Linux $kernel"
 	[ -d "$vm/$kernel" ] || fetch "$kernel" || return
 	HOSTQOS_KERNEL=$vm/$kernel HOSTQOS_WHERE=$kernel HOSTQOS_SLOW="${HOSTQOS_SLOW:-10}" \
-		HOSTQOS_JOBS="${HOSTQOS_JOBS:-2}" VM_TIMEOUT="${VM_TIMEOUT:-1200}" \
+		HOSTQOS_JOBS="${HOSTQOS_JOBS:-2}" VM_TIMEOUT="${VM_TIMEOUT:-2400}" \
 		setpriv --pdeathsig TERM selftests/run.sh "$@" | tee "$tmp/out"
 	summary=$(tail -n 1 "$tmp/out" | grep -E '^[0-9]+ passed, [0-9]+ failed')
 }
