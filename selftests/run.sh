@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 #
-# run.sh [PROGRAM...] [--root PROGRAM...]: run cmocka programs, those after --root as root, and
-# end with one line: "N passed, N failed", and ", N skipped" if any were.
+# run.sh [PROGRAM...] [--root PROGRAM...]: run cmocka programs, those after --root as root, say once
+# more what failed, each line after "failed: ", and end with one line: "N passed, N failed", and
+# ", N skipped" if any were.
 #
 # HOSTQOS_JOBS of them run at a time (default 1); of several, each one's words are kept together.
 # With HOSTQOS_KERNEL, an unpacked linux-image, each runs as root in an emulated machine.
@@ -18,7 +19,7 @@ under=()
 [ -z "${HOSTQOS_KERNEL:-}" ] ||
 	under=(selftests/vm/boot.sh "$HOSTQOS_KERNEL" env CI="${CI:-}" PATH="$PATH" HOSTQOS="${HOSTQOS:-}" HOSTQOS_SLOW="$slow")
 dir=$(mktemp -d)
-log=$dir/log results=$dir/results pid=
+log=$dir/log results=$dir/results failures=$dir/failures pid=
 trap 'rm -rf "$dir"' EXIT
 trap 'stop; exit 130' INT TERM HUP
 set -m # each program is a process group, that can be ended whole and heeds SIGINT
@@ -42,32 +43,53 @@ skip_allowed() {
 		selftests/skips
 }
 
+# What the failed tests said, and where one ended that did not come to its end.
+what_failed() {
+	awk -v program="$1" '
+	function tell(name, i) {
+		print "failed: " program ": " name
+		for (i = n > 12 ? n - 12 : 0; i < n; i++)
+			print "failed:     " said[i]
+	}
+	/\[ RUN      \]/ { name = $NF; n = 0; next }
+	/\[  FAILED  \] [A-Za-z0-9_]+$/ && name { tell(name) }
+	/\[       OK \]|\[  FAILED  \]|\[  SKIPPED \]/ { name = "" }
+	{ said[n++] = $0 }
+	END { if (name) tell(name " did not end") }' "$log" >>"$failures"
+}
+
+fault() {
+	echo "$*"
+	echo "failed: $*" >>"$failures"
+}
+
 judge() {
-	local program=$1 status=$2 announced passed failed skipped lost name
+	local program=${1#"$PWD"/} status=$2 announced passed failed skipped lost name
 	announced=$(count '={10}' '\.')
 	passed=$(count '  PASSED  ' '\.')
 	failed=$(count '  FAILED  ' ', listed')
 	skipped=$(count '  SKIPPED ' ', listed')
 	lost=$((announced - passed - failed - skipped))
+	what_failed "$program"
 	if [ "$announced" = 0 ]; then
 		lost=1
-		echo "$program: ran no test (exit status $status)"
+		fault "$program: ran no test (exit status $status)"
 	elif [ $lost != 0 ]; then
-		echo "$program: ended before $lost of its tests (exit status $status)"
+		fault "$program: ended before $lost of its tests (exit status $status)"
 	elif [ "$status" != 0 ] && [ "$failed" = 0 ]; then
 		lost=1
-		echo "$program: exit status $status after its tests passed"
+		fault "$program: exit status $status after its tests passed"
 	fi
 	while [ -n "${CI:-}" ] && read -r name; do
 		skip_allowed "$name" && continue
-		echo "$program: $name was skipped on $where, and selftests/skips does not list it"
+		fault "$program: $name was skipped on $where, and selftests/skips does not list it"
 		lost=$((lost + 1)) skipped=$((skipped - 1))
 	done < <(sed -nE '/\[  SKIPPED \] [0-9]+ test/,$ s/^\[  SKIPPED \] ([A-Za-z_][A-Za-z0-9_]*)$/\1/p' "$log")
 	echo "$passed passed, $((failed + lost)) failed, $skipped skipped" >>"$results"
 }
 
 run() {
-	local program=$1 status
+	local program=$1 status began=$SECONDS
 	: >"$log" # before tail looks
 	[ "$jobs" != 1 ] || echo "--- ${program#"$PWD"/}"
 	timeout -k 10 $((600 * slow)) "${under[@]}" "$program" >>"$log" 2>&1 </dev/null &
@@ -79,6 +101,7 @@ run() {
 	pid=
 	[ "$jobs" = 1 ] || { echo "--- ${program#"$PWD"/}" && cat "$log"; }
 	judge "$program" $status
+	echo "--- ${program#"$PWD"/}: $((SECONDS - began)) s"
 }
 
 # One of several: what another has begun it leaves to that.
@@ -109,7 +132,7 @@ run_all() {
 	done
 	wait
 	lost=$((lost - $(wc -l <"$results")))
-	[ $lost = 0 ] || echo "$lost programs were not run to their end"
+	[ $lost = 0 ] || fault "$lost programs were not run to their end"
 	[ $lost = 0 ] || echo "0 passed, $lost failed" >>"$results"
 }
 
@@ -128,6 +151,7 @@ as_root() {
 }
 
 : >"$results"
+: >"$failures"
 programs=()
 while [ $# != 0 ] && [ "$1" != --root ]; do
 	programs+=("$1")
@@ -135,4 +159,5 @@ while [ $# != 0 ] && [ "$1" != --root ]; do
 done
 run_all "${programs[@]}"
 [ $# -le 1 ] || as_root "${@:2}"
+cat "$failures"
 awk -f selftests/total.awk "$results"

@@ -12,8 +12,8 @@ check() {
 		passed=$((passed + 1))
 	else
 		failed=$((failed + 1))
-		echo "$what:"
-		sed 's/^/  /' <<<"$found"
+		echo "failed: $what:"
+		sed 's/^/failed:     /' <<<"$found"
 	fi
 }
 

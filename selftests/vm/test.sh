@@ -49,14 +49,14 @@ run() {
 }
 
 if [ "$(uname -m)" != x86_64 ]; then
-	echo "this is $(uname -m); only x86_64 runs its programs under Debian's x86_64 kernels"
+	echo "failed: this is $(uname -m); only x86_64 runs its programs under Debian's x86_64 kernels"
 	kernels=
 	echo "0 passed, 1 failed" >"$tmp/results"
 fi
 for kernel in $kernels; do
 	summary=
 	run "$kernel" "$@"
-	[ -n "$summary" ] || summary="0 passed, 1 failed"
+	[ -n "$summary" ] || { summary="0 passed, 1 failed" && echo "failed: Linux $kernel: no test was run"; }
 	echo "$summary" >>"$tmp/results"
 	echo "Linux $kernel: $summary"
 done
