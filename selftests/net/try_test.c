@@ -88,6 +88,13 @@ static pid_t waiter(struct testbed *tb)
 	return pid;
 }
 
+/* The trial's record goes first; that live sockets have followed is noted last. */
+static void await_end(struct testbed *tb)
+{
+	AWAIT(!on_trial(tb));
+	AWAIT(hostqos(tb, "status") == 0);
+}
+
 /* The policy's own text, as the kernel has it. */
 static char *text_in_force(struct testbed *tb)
 {
@@ -114,10 +121,9 @@ static void goes_back_by_itself(void **state)
 	must_try(tb, other_policy, SHORT);
 	assert_true(on_trial(tb));
 	assert_int_equal(mark_now(c, fd), AF21);
-	AWAIT(!on_trial(tb));
+	await_end(tb);
 	assert_int_equal(mark_now(c, fd), EF);
-	/* Live sockets follow last. */
-	AWAIT(flow_mark(tb, fd, "granted", "tos") == EF);
+	assert_int_equal(flow_mark(tb, fd, "granted", "tos"), EF);
 	after = hostqos_json(tb, 0, "status");
 	assert_string_equal(json_object_get_string(json_member(before, "policy")),
 			    json_object_get_string(json_member(after, "policy")));
@@ -250,9 +256,8 @@ static void terminal_that_hangs_up(void **state)
 	close(master);
 	assert_int_equal(waitpid(shell, NULL, 0), shell);
 	assert_int_equal(mark_now(c, fd), AF21);
-	AWAIT(!on_trial(tb));
+	await_end(tb);
 	assert_int_equal(mark_now(c, fd), EF);
-	assert_int_equal(hostqos(tb, "status"), 0);
 	close(fd);
 }
 
