@@ -40,11 +40,17 @@ static int clear_counters(int map, __u32 index, size_t value_size)
 	return err;
 }
 
+int bucket_fill(int map, __u32 class)
+{
+	struct hq_bucket full = {.tat = hq_bucket_full(hq_ticks(monotonic_ns()))};
+
+	return bpf_map_update_elem(map, &class, &full, BPF_ANY) ? -errno : 0;
+}
+
 /* Ids that the old policy does not use may have served an earlier one. */
 static int clear_new_classes(const struct instance *in, const struct hq_image *image,
 			     const struct in_force *old)
 {
-	struct hq_bucket full = {.tat = hq_bucket_full(hq_ticks(monotonic_ns()))};
 	__u32 id;
 	int err = 0;
 
@@ -53,8 +59,8 @@ static int clear_new_classes(const struct instance *in, const struct hq_image *i
 			continue;
 		err = clear_counters(in->map[MAP_CLASS_COUNTERS], id,
 				     sizeof(struct hq_class_counters));
-		if (!err && bpf_map_update_elem(in->map[MAP_BUCKETS], &id, &full, BPF_ANY))
-			err = -errno;
+		if (!err)
+			err = bucket_fill(in->map[MAP_BUCKETS], id);
 	}
 	return err;
 }

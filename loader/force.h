@@ -28,6 +28,9 @@ int force_flip(const struct instance *in, struct source *s, const struct in_forc
  */
 int force_reserve(const struct instance *in, __u32 *generation);
 
+/* Fill the bucket of a class in a map of struct hq_bucket. 0 or -errno. */
+int bucket_fill(int map, __u32 class);
+
 /* Flip back to a policy that is in its slot still. */
 int force_back(const struct instance *in, const struct in_force *from, const struct in_force *to);
 

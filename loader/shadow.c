@@ -142,6 +142,18 @@ static int set_generation(struct hostqos_bpf *skel, __u32 generation)
 	return 0;
 }
 
+/* As a class of the live policy begins; see hq_bucket_full(). */
+static int fill_buckets(struct hostqos_bpf *skel, const struct hq_image *image)
+{
+	int fd = bpf_object__find_map_fd_by_name(object_of(skel), "shadow_buckets"), err = 0;
+	__u32 id;
+
+	for (id = 0; id < HQ_MAX_CLASSES && !err; id++)
+		if (image->classes[id].defined)
+			err = bucket_fill(fd, id);
+	return err ? log_error(err, "cannot write the map 'shadow_buckets'") : 0;
+}
+
 static int publish(const struct instance *in, struct source *s, __u32 generation)
 {
 	struct tables tables;
@@ -178,6 +190,8 @@ int shadow_load(const struct instance *in, struct source *s, const struct source
 		err = interfaces_choose(&governed, live->policy, &ignored);
 	if (!err)
 		err = set_generation(skel, generation);
+	if (!err)
+		err = fill_buckets(skel, s->image);
 	if (!err)
 		err = attach(in, skel, &governed);
 	if (skel)
