@@ -355,20 +355,25 @@ static struct tcp_info tcp_info(int fd)
 	return info;
 }
 
-/* Ten segments are the kernel's first window, and it grows where nothing is lost. */
+/*
+ * Ten segments are the kernel's first window, and it grows where nothing is lost.
+ * How small a bounded one is depends on the round trip, which varies where a machine is slow.
+ */
 static void expect_window(const struct connection *tcp, bool bounded)
 {
 	int tries = 100;
+	uint32_t window;
 
-	do
+	do {
 		tcp_fill(tcp->client, tcp->server, patience(0.1));
-	while (!bounded && tcp_info(tcp->client).tcpi_snd_cwnd <= 10 && --tries);
+		window = tcp_info(tcp->client).tcpi_snd_cwnd;
+	} while ((bounded ? window >= 10 : window <= 10) && --tries);
 	if (bounded) {
-		assert_true(tcp_info(tcp->client).tcpi_snd_cwnd < 10);
+		assert_true(window < 10);
 		/* A tail loss probe, where an acknowledgement was late, is no loss. */
 		assert_in_range(tcp_info(tcp->client).tcpi_total_retrans, 0, 2);
 	} else {
-		assert_true(tcp_info(tcp->client).tcpi_snd_cwnd > 10);
+		assert_true(window > 10);
 	}
 }
 

@@ -143,6 +143,8 @@ static void expect_marks(struct testbed *tb, struct capture *c, struct live *l, 
 	receive_end(client);
 	port = local_port(client);
 	close(client);
+	/* The last is the answer to the client's FIN. */
+	await_packets(c, FLOW(.from_port = LISTEN_PORT + l->ports, .to_port = port), 3);
 	judge(c, FLOW(.to_port = UDP_PORT + l->ports), dscp, 1);
 	judge(c, FLOW(.to_port = CLIENT_PORT + l->ports, .data = true), dscp, 1);
 	judge(c, FLOW(.from_port = LISTEN_PORT + l->ports, .to_port = port), dscp, 3);
