@@ -361,7 +361,7 @@ static struct tcp_info tcp_info(int fd)
  */
 static void expect_window(const struct connection *tcp, bool bounded)
 {
-	int tries = 100;
+	int tries = bounded ? 10 : 100; /* a second, which has no loss yet */
 	uint32_t window;
 
 	do {
